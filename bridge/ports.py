@@ -1,0 +1,239 @@
+"""What the engine needs from a model: values and protocols, no implementation.
+
+Every position is an integer sample. In a request it counts on the session's
+timeline at the session's rate; at the port it counts model samples from the
+anchor, where the code grid starts. Knows numpy and nothing of torch or wires.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol, Self
+
+import numpy as np
+from jaxtyping import Float32
+
+Mono = Float32[np.ndarray, " samples"]
+Audio = Float32[np.ndarray, "channels samples"]
+
+
+class StemKind(StrEnum):
+    """What a stem holds, and what a target may be."""
+
+    MIX = "mix"
+    DRUMS = "drums"
+    BASS = "bass"
+    VOCALS = "vocals"
+    OTHER = "other"
+
+
+class Quality(StrEnum):
+    """The sampler: published, exact acceleration, or the student alone."""
+
+    FAST = "fast"
+    EXACT = "exact"
+    TEACHER = "teacher"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Note:
+    """One note; General MIDI program 0-127, or a drum key."""
+
+    start_sample: int
+    end_sample: int
+    pitch: int
+    velocity: int
+    program: int = 0
+    is_drum: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MidiPart:
+    """Notes, and the stretch in which silence means silence; outside it nothing is known."""
+
+    notes: tuple[Note, ...]
+    start_sample: int
+    end_sample: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Labels:
+    """Words of the model's vocabulary; None leaves the choice to the model."""
+
+    artist: str | None = None
+    genre: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """Where the stretch lies in its song (Jukebox section 4.2): total and offset, in samples."""
+
+    total_samples: int
+    offset_samples: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stem:
+    """Audio that the result must fit, starting at `start_sample`."""
+
+    kind: StemKind
+    start_sample: int
+    samples: Mono
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Section:
+    """A marked stretch of the form; equal names sound alike, `similarity` in [0, 1]."""
+
+    name: str
+    start_sample: int
+    end_sample: int
+    similarity: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conditions:
+    """All that steers a result besides the prime; what a model cannot use it refuses by name."""
+
+    labels: Labels = field(default_factory=Labels)
+    timing: Timing | None = None
+    midi: MidiPart | None = None
+    stems: tuple[Stem, ...] = ()
+    target: StemKind = StemKind.MIX
+    suffix: Mono | None = None
+    energy_per_bar: tuple[float, ...] = ()
+    density_per_bar: tuple[float, ...] = ()
+    sections: tuple[Section, ...] = ()
+    lyrics: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """How to sample; with the conditions and the prime it fixes every byte of the result."""
+
+    seed: int
+    quality: Quality = Quality.FAST
+    variation: int = 0
+    temperature: float = 1.0
+    top_p: float = 1.0
+    top_k: int = 0
+    guidance: float = 1.0
+    passes: int = 0
+    """Refinement passes per chunk of the student; 0 means the model's default."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelInfo:
+    """What a caller may know of a loaded model."""
+
+    name: str
+    fingerprint: str
+    """Hash of weights, configuration, dtype, kernels and library version: same bytes within it."""
+    sample_rate: int
+    frame_samples: int
+    """Samples per top-level code frame; generation starts on this grid."""
+    block_samples: int
+    """Samples in one canonical block of `Generator.decode`."""
+    feed_samples: int
+    """Samples in one canonical block of `Generator.feed`; more at once is split."""
+    lookahead_samples: int
+    context_samples: int
+    """The longest prime, in model samples, that can matter."""
+    streams: bool
+    supports: frozenset[str]
+    """Names of the `Conditions` fields, target kinds (`target:bass`) and qualities
+    (`quality:fast`) that work."""
+    artists: tuple[str, ...]
+    genres: tuple[str, ...]
+    licence: str
+    output_licence: str
+
+
+class State(Protocol):
+    """A session's past inside the model: opaque, immutable, consumed by each call."""
+
+    @property
+    def nbytes(self) -> int:
+        """Return the memory held, shared pages counted once per holder."""
+        ...
+
+    @property
+    def settled_sample(self) -> int:
+        """Return the model sample before which codes are final (fed or generated)."""
+        ...
+
+    @property
+    def decodable_sample(self) -> int:
+        """Return the model sample before which `decode` may be asked."""
+        ...
+
+    def fork(self) -> Self:
+        """Return a second state with the same past; pages are shared."""
+        ...
+
+    def to_bytes(self) -> bytes:
+        """Return the state as bytes that `Generator.restore` takes."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepResult[S: State]:
+    """One state after one step, and what the step was."""
+
+    state: S
+    phase: str
+    """`top`, `level1`, `level0`: which stage of the cascade worked."""
+
+
+class Generator[S: State](Protocol):
+    """The one door to a model: chunk by chunk, so that the engine can be fair and can stop."""
+
+    @property
+    def info(self) -> ModelInfo:
+        """Return what a caller may know of the model."""
+        ...
+
+    def open(self, conditions: Conditions, anchor_sample: int) -> S:
+        """Return the state of a timeline that has heard nothing; positions count from the anchor.
+
+        Raises:
+            UnsupportedError: A condition that this model cannot use, by name.
+            NotFoundError: A label outside the vocabulary.
+        """
+        ...
+
+    def feed(self, state: S, audio: Mono) -> S:
+        """Return the state after hearing more of the prime, encoded and prefilled."""
+        ...
+
+    def step(self, states: Sequence[S], plan: Plan) -> list[StepResult[S]]:
+        """Return the states one step further: one chunk, level and pass.
+
+        The first step of a state drops the last incomplete frame of what was
+        fed; generation starts at that frame's boundary, `settled_sample`.
+        """
+        ...
+
+    def steps_per_second(self, plan: Plan) -> float:
+        """Return how many steps one second of audio takes, for progress."""
+        ...
+
+    def decode(self, state: S, block: int) -> Mono:
+        """Return model samples [block, block + 1) * block_samples, decoded from codes.
+
+        Raises:
+            ValueError: The block ends after `decodable_sample`.
+        """
+        ...
+
+    def fidelity(self, audio: Mono) -> float:
+        """Return how well the codec reproduces this audio, 0 (not at all) to 1 (same spectrum)."""
+        ...
+
+    def restore(self, data: bytes) -> S:
+        """Return the state that `to_bytes` gave."""
+        ...
+
+    def warm_up(self) -> None:
+        """Run every path once, so that the first request is no slower than the tenth."""
+        ...

@@ -1,0 +1,321 @@
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class StemKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    STEM_KIND_UNSPECIFIED: _ClassVar[StemKind]
+    STEM_KIND_MIX: _ClassVar[StemKind]
+    STEM_KIND_DRUMS: _ClassVar[StemKind]
+    STEM_KIND_BASS: _ClassVar[StemKind]
+    STEM_KIND_VOCALS: _ClassVar[StemKind]
+    STEM_KIND_OTHER: _ClassVar[StemKind]
+
+class Quality(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    QUALITY_UNSPECIFIED: _ClassVar[Quality]
+    QUALITY_FAST: _ClassVar[Quality]
+    QUALITY_EXACT: _ClassVar[Quality]
+    QUALITY_TEACHER: _ClassVar[Quality]
+
+class Role(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    ROLE_UNSPECIFIED: _ClassVar[Role]
+    ROLE_PRIME: _ClassVar[Role]
+    ROLE_STEM: _ClassVar[Role]
+    ROLE_SUFFIX: _ClassVar[Role]
+    ROLE_RESULT: _ClassVar[Role]
+STEM_KIND_UNSPECIFIED: StemKind
+STEM_KIND_MIX: StemKind
+STEM_KIND_DRUMS: StemKind
+STEM_KIND_BASS: StemKind
+STEM_KIND_VOCALS: StemKind
+STEM_KIND_OTHER: StemKind
+QUALITY_UNSPECIFIED: Quality
+QUALITY_FAST: Quality
+QUALITY_EXACT: Quality
+QUALITY_TEACHER: Quality
+ROLE_UNSPECIFIED: Role
+ROLE_PRIME: Role
+ROLE_STEM: Role
+ROLE_SUFFIX: Role
+ROLE_RESULT: Role
+
+class Labels(_message.Message):
+    __slots__ = ("artist", "genre")
+    ARTIST_FIELD_NUMBER: _ClassVar[int]
+    GENRE_FIELD_NUMBER: _ClassVar[int]
+    artist: str
+    genre: str
+    def __init__(self, artist: _Optional[str] = ..., genre: _Optional[str] = ...) -> None: ...
+
+class Timing(_message.Message):
+    __slots__ = ("total_samples", "offset_samples")
+    TOTAL_SAMPLES_FIELD_NUMBER: _ClassVar[int]
+    OFFSET_SAMPLES_FIELD_NUMBER: _ClassVar[int]
+    total_samples: int
+    offset_samples: int
+    def __init__(self, total_samples: _Optional[int] = ..., offset_samples: _Optional[int] = ...) -> None: ...
+
+class Note(_message.Message):
+    __slots__ = ("start_sample", "end_sample", "pitch", "velocity", "program", "is_drum")
+    START_SAMPLE_FIELD_NUMBER: _ClassVar[int]
+    END_SAMPLE_FIELD_NUMBER: _ClassVar[int]
+    PITCH_FIELD_NUMBER: _ClassVar[int]
+    VELOCITY_FIELD_NUMBER: _ClassVar[int]
+    PROGRAM_FIELD_NUMBER: _ClassVar[int]
+    IS_DRUM_FIELD_NUMBER: _ClassVar[int]
+    start_sample: int
+    end_sample: int
+    pitch: int
+    velocity: int
+    program: int
+    is_drum: bool
+    def __init__(self, start_sample: _Optional[int] = ..., end_sample: _Optional[int] = ..., pitch: _Optional[int] = ..., velocity: _Optional[int] = ..., program: _Optional[int] = ..., is_drum: _Optional[bool] = ...) -> None: ...
+
+class MidiPart(_message.Message):
+    __slots__ = ("notes", "start_sample", "end_sample")
+    NOTES_FIELD_NUMBER: _ClassVar[int]
+    START_SAMPLE_FIELD_NUMBER: _ClassVar[int]
+    END_SAMPLE_FIELD_NUMBER: _ClassVar[int]
+    notes: _containers.RepeatedCompositeFieldContainer[Note]
+    start_sample: int
+    end_sample: int
+    def __init__(self, notes: _Optional[_Iterable[_Union[Note, _Mapping]]] = ..., start_sample: _Optional[int] = ..., end_sample: _Optional[int] = ...) -> None: ...
+
+class Section(_message.Message):
+    __slots__ = ("name", "start_sample", "end_sample", "similarity")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    START_SAMPLE_FIELD_NUMBER: _ClassVar[int]
+    END_SAMPLE_FIELD_NUMBER: _ClassVar[int]
+    SIMILARITY_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    start_sample: int
+    end_sample: int
+    similarity: float
+    def __init__(self, name: _Optional[str] = ..., start_sample: _Optional[int] = ..., end_sample: _Optional[int] = ..., similarity: _Optional[float] = ...) -> None: ...
+
+class Conditions(_message.Message):
+    __slots__ = ("labels", "timing", "midi", "target", "energy_per_bar", "density_per_bar", "sections", "lyrics")
+    LABELS_FIELD_NUMBER: _ClassVar[int]
+    TIMING_FIELD_NUMBER: _ClassVar[int]
+    MIDI_FIELD_NUMBER: _ClassVar[int]
+    TARGET_FIELD_NUMBER: _ClassVar[int]
+    ENERGY_PER_BAR_FIELD_NUMBER: _ClassVar[int]
+    DENSITY_PER_BAR_FIELD_NUMBER: _ClassVar[int]
+    SECTIONS_FIELD_NUMBER: _ClassVar[int]
+    LYRICS_FIELD_NUMBER: _ClassVar[int]
+    labels: Labels
+    timing: Timing
+    midi: MidiPart
+    target: StemKind
+    energy_per_bar: _containers.RepeatedScalarFieldContainer[float]
+    density_per_bar: _containers.RepeatedScalarFieldContainer[float]
+    sections: _containers.RepeatedCompositeFieldContainer[Section]
+    lyrics: str
+    def __init__(self, labels: _Optional[_Union[Labels, _Mapping]] = ..., timing: _Optional[_Union[Timing, _Mapping]] = ..., midi: _Optional[_Union[MidiPart, _Mapping]] = ..., target: _Optional[_Union[StemKind, str]] = ..., energy_per_bar: _Optional[_Iterable[float]] = ..., density_per_bar: _Optional[_Iterable[float]] = ..., sections: _Optional[_Iterable[_Union[Section, _Mapping]]] = ..., lyrics: _Optional[str] = ...) -> None: ...
+
+class TempoChange(_message.Message):
+    __slots__ = ("sample", "tempo_bpm", "meter_numerator", "meter_denominator")
+    SAMPLE_FIELD_NUMBER: _ClassVar[int]
+    TEMPO_BPM_FIELD_NUMBER: _ClassVar[int]
+    METER_NUMERATOR_FIELD_NUMBER: _ClassVar[int]
+    METER_DENOMINATOR_FIELD_NUMBER: _ClassVar[int]
+    sample: int
+    tempo_bpm: float
+    meter_numerator: int
+    meter_denominator: int
+    def __init__(self, sample: _Optional[int] = ..., tempo_bpm: _Optional[float] = ..., meter_numerator: _Optional[int] = ..., meter_denominator: _Optional[int] = ...) -> None: ...
+
+class Target(_message.Message):
+    __slots__ = ("num_samples", "bars", "tempo_map")
+    NUM_SAMPLES_FIELD_NUMBER: _ClassVar[int]
+    BARS_FIELD_NUMBER: _ClassVar[int]
+    TEMPO_MAP_FIELD_NUMBER: _ClassVar[int]
+    num_samples: int
+    bars: float
+    tempo_map: _containers.RepeatedCompositeFieldContainer[TempoChange]
+    def __init__(self, num_samples: _Optional[int] = ..., bars: _Optional[float] = ..., tempo_map: _Optional[_Iterable[_Union[TempoChange, _Mapping]]] = ...) -> None: ...
+
+class Plan(_message.Message):
+    __slots__ = ("quality", "seed", "variation", "temperature", "top_p", "top_k", "guidance", "passes")
+    QUALITY_FIELD_NUMBER: _ClassVar[int]
+    SEED_FIELD_NUMBER: _ClassVar[int]
+    VARIATION_FIELD_NUMBER: _ClassVar[int]
+    TEMPERATURE_FIELD_NUMBER: _ClassVar[int]
+    TOP_P_FIELD_NUMBER: _ClassVar[int]
+    TOP_K_FIELD_NUMBER: _ClassVar[int]
+    GUIDANCE_FIELD_NUMBER: _ClassVar[int]
+    PASSES_FIELD_NUMBER: _ClassVar[int]
+    quality: Quality
+    seed: int
+    variation: int
+    temperature: float
+    top_p: float
+    top_k: int
+    guidance: float
+    passes: int
+    def __init__(self, quality: _Optional[_Union[Quality, str]] = ..., seed: _Optional[int] = ..., variation: _Optional[int] = ..., temperature: _Optional[float] = ..., top_p: _Optional[float] = ..., top_k: _Optional[int] = ..., guidance: _Optional[float] = ..., passes: _Optional[int] = ...) -> None: ...
+
+class AudioFormat(_message.Message):
+    __slots__ = ("sample_rate", "num_channels")
+    SAMPLE_RATE_FIELD_NUMBER: _ClassVar[int]
+    NUM_CHANNELS_FIELD_NUMBER: _ClassVar[int]
+    sample_rate: int
+    num_channels: int
+    def __init__(self, sample_rate: _Optional[int] = ..., num_channels: _Optional[int] = ...) -> None: ...
+
+class AudioBlock(_message.Message):
+    __slots__ = ("role", "start_sample", "samples", "stem", "underrun")
+    ROLE_FIELD_NUMBER: _ClassVar[int]
+    START_SAMPLE_FIELD_NUMBER: _ClassVar[int]
+    SAMPLES_FIELD_NUMBER: _ClassVar[int]
+    STEM_FIELD_NUMBER: _ClassVar[int]
+    UNDERRUN_FIELD_NUMBER: _ClassVar[int]
+    role: Role
+    start_sample: int
+    samples: bytes
+    stem: StemKind
+    underrun: bool
+    def __init__(self, role: _Optional[_Union[Role, str]] = ..., start_sample: _Optional[int] = ..., samples: _Optional[bytes] = ..., stem: _Optional[_Union[StemKind, str]] = ..., underrun: _Optional[bool] = ...) -> None: ...
+
+class ContinueHeader(_message.Message):
+    __slots__ = ("format", "model", "prime_start_sample", "prime_samples", "conditions", "target", "plan", "suffix_samples", "anchor_sample", "detached", "idempotency_key", "request_id", "write_file")
+    FORMAT_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    PRIME_START_SAMPLE_FIELD_NUMBER: _ClassVar[int]
+    PRIME_SAMPLES_FIELD_NUMBER: _ClassVar[int]
+    CONDITIONS_FIELD_NUMBER: _ClassVar[int]
+    TARGET_FIELD_NUMBER: _ClassVar[int]
+    PLAN_FIELD_NUMBER: _ClassVar[int]
+    SUFFIX_SAMPLES_FIELD_NUMBER: _ClassVar[int]
+    ANCHOR_SAMPLE_FIELD_NUMBER: _ClassVar[int]
+    DETACHED_FIELD_NUMBER: _ClassVar[int]
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    WRITE_FILE_FIELD_NUMBER: _ClassVar[int]
+    format: AudioFormat
+    model: str
+    prime_start_sample: int
+    prime_samples: int
+    conditions: Conditions
+    target: Target
+    plan: Plan
+    suffix_samples: int
+    anchor_sample: int
+    detached: bool
+    idempotency_key: str
+    request_id: str
+    write_file: bool
+    def __init__(self, format: _Optional[_Union[AudioFormat, _Mapping]] = ..., model: _Optional[str] = ..., prime_start_sample: _Optional[int] = ..., prime_samples: _Optional[int] = ..., conditions: _Optional[_Union[Conditions, _Mapping]] = ..., target: _Optional[_Union[Target, _Mapping]] = ..., plan: _Optional[_Union[Plan, _Mapping]] = ..., suffix_samples: _Optional[int] = ..., anchor_sample: _Optional[int] = ..., detached: _Optional[bool] = ..., idempotency_key: _Optional[str] = ..., request_id: _Optional[str] = ..., write_file: _Optional[bool] = ...) -> None: ...
+
+class ContinueRequest(_message.Message):
+    __slots__ = ("header", "audio")
+    HEADER_FIELD_NUMBER: _ClassVar[int]
+    AUDIO_FIELD_NUMBER: _ClassVar[int]
+    header: ContinueHeader
+    audio: AudioBlock
+    def __init__(self, header: _Optional[_Union[ContinueHeader, _Mapping]] = ..., audio: _Optional[_Union[AudioBlock, _Mapping]] = ...) -> None: ...
+
+class Accepted(_message.Message):
+    __slots__ = ("request_id", "seed", "anchor_sample", "splice_sample", "expected_samples", "codec_fidelity", "advice", "model", "fingerprint")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    SEED_FIELD_NUMBER: _ClassVar[int]
+    ANCHOR_SAMPLE_FIELD_NUMBER: _ClassVar[int]
+    SPLICE_SAMPLE_FIELD_NUMBER: _ClassVar[int]
+    EXPECTED_SAMPLES_FIELD_NUMBER: _ClassVar[int]
+    CODEC_FIDELITY_FIELD_NUMBER: _ClassVar[int]
+    ADVICE_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    FINGERPRINT_FIELD_NUMBER: _ClassVar[int]
+    request_id: str
+    seed: int
+    anchor_sample: int
+    splice_sample: int
+    expected_samples: int
+    codec_fidelity: float
+    advice: str
+    model: str
+    fingerprint: str
+    def __init__(self, request_id: _Optional[str] = ..., seed: _Optional[int] = ..., anchor_sample: _Optional[int] = ..., splice_sample: _Optional[int] = ..., expected_samples: _Optional[int] = ..., codec_fidelity: _Optional[float] = ..., advice: _Optional[str] = ..., model: _Optional[str] = ..., fingerprint: _Optional[str] = ...) -> None: ...
+
+class Progress(_message.Message):
+    __slots__ = ("phase", "step", "total_steps", "eta_seconds")
+    PHASE_FIELD_NUMBER: _ClassVar[int]
+    STEP_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_STEPS_FIELD_NUMBER: _ClassVar[int]
+    ETA_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    phase: str
+    step: int
+    total_steps: int
+    eta_seconds: float
+    def __init__(self, phase: _Optional[str] = ..., step: _Optional[int] = ..., total_steps: _Optional[int] = ..., eta_seconds: _Optional[float] = ...) -> None: ...
+
+class Done(_message.Message):
+    __slots__ = ("take_id", "path", "sha256", "num_samples", "rtf", "first_audio_ms", "gain_db", "licence")
+    TAKE_ID_FIELD_NUMBER: _ClassVar[int]
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    SHA256_FIELD_NUMBER: _ClassVar[int]
+    NUM_SAMPLES_FIELD_NUMBER: _ClassVar[int]
+    RTF_FIELD_NUMBER: _ClassVar[int]
+    FIRST_AUDIO_MS_FIELD_NUMBER: _ClassVar[int]
+    GAIN_DB_FIELD_NUMBER: _ClassVar[int]
+    LICENCE_FIELD_NUMBER: _ClassVar[int]
+    take_id: str
+    path: str
+    sha256: str
+    num_samples: int
+    rtf: float
+    first_audio_ms: float
+    gain_db: float
+    licence: str
+    def __init__(self, take_id: _Optional[str] = ..., path: _Optional[str] = ..., sha256: _Optional[str] = ..., num_samples: _Optional[int] = ..., rtf: _Optional[float] = ..., first_audio_ms: _Optional[float] = ..., gain_db: _Optional[float] = ..., licence: _Optional[str] = ...) -> None: ...
+
+class RenderEvent(_message.Message):
+    __slots__ = ("accepted", "progress", "audio", "done")
+    ACCEPTED_FIELD_NUMBER: _ClassVar[int]
+    PROGRESS_FIELD_NUMBER: _ClassVar[int]
+    AUDIO_FIELD_NUMBER: _ClassVar[int]
+    DONE_FIELD_NUMBER: _ClassVar[int]
+    accepted: Accepted
+    progress: Progress
+    audio: AudioBlock
+    done: Done
+    def __init__(self, accepted: _Optional[_Union[Accepted, _Mapping]] = ..., progress: _Optional[_Union[Progress, _Mapping]] = ..., audio: _Optional[_Union[AudioBlock, _Mapping]] = ..., done: _Optional[_Union[Done, _Mapping]] = ...) -> None: ...
+
+class ListModelsRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class Model(_message.Message):
+    __slots__ = ("name", "fingerprint", "sample_rate", "streams", "supports", "artists", "genres", "licence", "output_licence")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    FINGERPRINT_FIELD_NUMBER: _ClassVar[int]
+    SAMPLE_RATE_FIELD_NUMBER: _ClassVar[int]
+    STREAMS_FIELD_NUMBER: _ClassVar[int]
+    SUPPORTS_FIELD_NUMBER: _ClassVar[int]
+    ARTISTS_FIELD_NUMBER: _ClassVar[int]
+    GENRES_FIELD_NUMBER: _ClassVar[int]
+    LICENCE_FIELD_NUMBER: _ClassVar[int]
+    OUTPUT_LICENCE_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    fingerprint: str
+    sample_rate: int
+    streams: bool
+    supports: _containers.RepeatedScalarFieldContainer[str]
+    artists: _containers.RepeatedScalarFieldContainer[str]
+    genres: _containers.RepeatedScalarFieldContainer[str]
+    licence: str
+    output_licence: str
+    def __init__(self, name: _Optional[str] = ..., fingerprint: _Optional[str] = ..., sample_rate: _Optional[int] = ..., streams: _Optional[bool] = ..., supports: _Optional[_Iterable[str]] = ..., artists: _Optional[_Iterable[str]] = ..., genres: _Optional[_Iterable[str]] = ..., licence: _Optional[str] = ..., output_licence: _Optional[str] = ...) -> None: ...
+
+class ListModelsResponse(_message.Message):
+    __slots__ = ("models",)
+    MODELS_FIELD_NUMBER: _ClassVar[int]
+    models: _containers.RepeatedCompositeFieldContainer[Model]
+    def __init__(self, models: _Optional[_Iterable[_Union[Model, _Mapping]]] = ...) -> None: ...
