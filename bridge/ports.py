@@ -8,7 +8,7 @@ anchor, where the code grid starts. Knows numpy and nothing of torch or wires.
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol, Self
+from typing import Generic, Protocol, Self, TypeVar
 
 import numpy as np
 from jaxtyping import Float32
@@ -176,8 +176,11 @@ class State(Protocol):
         ...
 
 
+S = TypeVar("S", bound=State)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StepResult[S: State]:
+class StepResult(Generic[S]):
     """One state after one step, and what the step was."""
 
     state: S
@@ -185,7 +188,7 @@ class StepResult[S: State]:
     """`top`, `level1`, `level0`: which stage of the cascade worked."""
 
 
-class Generator[S: State](Protocol):
+class Generator(Protocol[S]):
     """The one door to a model: chunk by chunk, so that the engine can be fair and can stop."""
 
     @property

@@ -7,6 +7,7 @@ engine nor model.
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 
@@ -129,7 +130,7 @@ class Done:
     licence: str
 
 
-type RenderEvent = Accepted | Progress | AudioBlock | Done
+RenderEvent: TypeAlias = Accepted | Progress | AudioBlock | Done
 
 
 def _require(holds: bool, otherwise: str) -> None:
