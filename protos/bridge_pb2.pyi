@@ -184,8 +184,18 @@ class AudioBlock(_message.Message):
     underrun: bool
     def __init__(self, role: _Optional[_Union[Role, str]] = ..., start_sample: _Optional[int] = ..., samples: _Optional[bytes] = ..., stem: _Optional[_Union[StemKind, str]] = ..., underrun: _Optional[bool] = ...) -> None: ...
 
+class StemClaim(_message.Message):
+    __slots__ = ("kind", "start_sample", "num_samples")
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    START_SAMPLE_FIELD_NUMBER: _ClassVar[int]
+    NUM_SAMPLES_FIELD_NUMBER: _ClassVar[int]
+    kind: StemKind
+    start_sample: int
+    num_samples: int
+    def __init__(self, kind: _Optional[_Union[StemKind, str]] = ..., start_sample: _Optional[int] = ..., num_samples: _Optional[int] = ...) -> None: ...
+
 class ContinueHeader(_message.Message):
-    __slots__ = ("format", "model", "prime_start_sample", "prime_samples", "conditions", "target", "plan", "suffix_samples", "anchor_sample", "detached", "idempotency_key", "request_id", "write_file")
+    __slots__ = ("format", "model", "prime_start_sample", "prime_samples", "conditions", "target", "plan", "suffix_samples", "anchor_sample", "detached", "idempotency_key", "request_id", "write_file", "stems")
     FORMAT_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     PRIME_START_SAMPLE_FIELD_NUMBER: _ClassVar[int]
@@ -199,6 +209,7 @@ class ContinueHeader(_message.Message):
     IDEMPOTENCY_KEY_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     WRITE_FILE_FIELD_NUMBER: _ClassVar[int]
+    STEMS_FIELD_NUMBER: _ClassVar[int]
     format: AudioFormat
     model: str
     prime_start_sample: int
@@ -212,7 +223,8 @@ class ContinueHeader(_message.Message):
     idempotency_key: str
     request_id: str
     write_file: bool
-    def __init__(self, format: _Optional[_Union[AudioFormat, _Mapping]] = ..., model: _Optional[str] = ..., prime_start_sample: _Optional[int] = ..., prime_samples: _Optional[int] = ..., conditions: _Optional[_Union[Conditions, _Mapping]] = ..., target: _Optional[_Union[Target, _Mapping]] = ..., plan: _Optional[_Union[Plan, _Mapping]] = ..., suffix_samples: _Optional[int] = ..., anchor_sample: _Optional[int] = ..., detached: _Optional[bool] = ..., idempotency_key: _Optional[str] = ..., request_id: _Optional[str] = ..., write_file: _Optional[bool] = ...) -> None: ...
+    stems: _containers.RepeatedCompositeFieldContainer[StemClaim]
+    def __init__(self, format: _Optional[_Union[AudioFormat, _Mapping]] = ..., model: _Optional[str] = ..., prime_start_sample: _Optional[int] = ..., prime_samples: _Optional[int] = ..., conditions: _Optional[_Union[Conditions, _Mapping]] = ..., target: _Optional[_Union[Target, _Mapping]] = ..., plan: _Optional[_Union[Plan, _Mapping]] = ..., suffix_samples: _Optional[int] = ..., anchor_sample: _Optional[int] = ..., detached: _Optional[bool] = ..., idempotency_key: _Optional[str] = ..., request_id: _Optional[str] = ..., write_file: _Optional[bool] = ..., stems: _Optional[_Iterable[_Union[StemClaim, _Mapping]]] = ...) -> None: ...
 
 class ContinueRequest(_message.Message):
     __slots__ = ("header", "audio")

@@ -51,7 +51,7 @@ class BridgeServicer:
 
     def Continue(self, request_iterator, context):
         """Continues a recorded section. First message: header; then the prime, the
-        stems and the suffix in blocks; then half-close. Ending the call stops the
+        stems and the suffix in blocks of at most 1 MiB; then half-close. Ending the call stops the
         computation, unless the header says `detached`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
