@@ -1,0 +1,111 @@
+"""What conditions and plans may hold, whatever the model and the wire.
+
+Every refusal names the value, the limit and the unit. Knows no message.
+"""
+
+import math
+from collections.abc import Sequence
+
+from bridge.errors import InvalidRequestError
+from bridge.ports import Conditions, MidiPart, Plan, Section, Timing
+from bridge.request import MAX_NOTES
+
+MAX_BARS_OF_CURVES = 4_096
+MAX_SECTIONS = 256
+MAX_TEXT_CHARACTERS = 20_000
+
+PLAN_RANGES: tuple[tuple[str, float, float], ...] = (
+    ("seed", 0, 2**64 - 1),
+    ("variation", 0, 2**32 - 1),
+    ("temperature", 0.01, 10.0),
+    ("top_p", 0.001, 1.0),
+    ("top_k", 0, 2**16),
+    ("guidance", 0.0, 20.0),
+    ("passes", 0, 64),
+)
+"""Field of `Plan`, its least and its greatest value; all without a unit."""
+
+NOTE_RANGES: tuple[tuple[str, int, int], ...] = (
+    ("pitch", 0, 127),
+    ("velocity", 1, 127),
+    ("program", 0, 127),
+)
+
+
+def check_plan(plan: Plan) -> None:
+    """Refuse a plan that no sampler could follow.
+
+    Raises:
+        InvalidRequestError: A value outside `PLAN_RANGES`.
+    """
+    for name, least, greatest in PLAN_RANGES:
+        _check_range(name, getattr(plan, name), least, greatest)
+
+
+def check_conditions(conditions: Conditions) -> None:
+    """Refuse conditions that mean nothing, whatever the model.
+
+    Raises:
+        InvalidRequestError: A value outside its limits.
+    """
+    if conditions.midi is not None:
+        _check_midi(conditions.midi)
+    if conditions.timing is not None:
+        _check_timing(conditions.timing)
+    for name in ("energy_per_bar", "density_per_bar"):
+        _check_curve(name, getattr(conditions, name))
+    check_count("sections", len(conditions.sections), MAX_SECTIONS)
+    for section in conditions.sections:
+        _check_section(section)
+    check_count("characters of lyrics", len(conditions.lyrics or ""), MAX_TEXT_CHARACTERS)
+
+
+def _check_midi(midi: MidiPart) -> None:
+    check_count("MIDI notes", len(midi.notes), MAX_NOTES)
+    _check_stretch("the MIDI part", midi.start_sample, midi.end_sample)
+    for index, note in enumerate(midi.notes):
+        _check_stretch(f"MIDI note {index}", note.start_sample, note.end_sample)
+        for name, least, greatest in NOTE_RANGES:
+            _check_range(f"{name} of MIDI note {index}", getattr(note, name), least, greatest)
+
+
+def _check_timing(timing: Timing) -> None:
+    if not 0 <= timing.offset_samples < timing.total_samples:
+        raise InvalidRequestError(
+            f"the timing offset is {timing.offset_samples} samples, "
+            f"allowed are 0 to less than the song's {timing.total_samples} samples"
+        )
+
+
+def _check_section(section: Section) -> None:
+    _check_stretch(f"the section {section.name!r}", section.start_sample, section.end_sample)
+    _check_range(f"similarity of the section {section.name!r}", section.similarity, 0.0, 1.0)
+
+
+def _check_curve(name: str, values: Sequence[float]) -> None:
+    check_count(f"bars of {name}", len(values), MAX_BARS_OF_CURVES)
+    for bar, value in enumerate(values):
+        _check_range(f"{name} of bar {bar}", value, 0.0, 1.0)
+
+
+def _check_stretch(what: str, start_sample: int, end_sample: int) -> None:
+    if end_sample <= start_sample:
+        raise InvalidRequestError(
+            f"{what} ends at sample {end_sample}, it must end after its start, "
+            f"sample {start_sample}"
+        )
+
+
+def check_count(what: str, count: int, limit: int) -> None:
+    """Refuse more things than the limit.
+
+    Raises:
+        InvalidRequestError: More than the limit.
+    """
+    if count > limit:
+        raise InvalidRequestError(f"the request holds {count} {what}, the limit is {limit} {what}")
+
+
+def _check_range(what: str, value: float, least: float, greatest: float) -> None:
+    if not (math.isfinite(value) and least <= value <= greatest):
+        raise InvalidRequestError(f"{what} is {value:g}, allowed are {least:g} to {greatest:g}")

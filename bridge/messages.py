@@ -1,0 +1,381 @@
+"""Wire messages to values and back; the one place that knows both spellings.
+
+Refuses what a message can say and a value cannot hold: unknown enum numbers,
+torn audio bytes. A float32 on the wire is read as the shortest decimal that it
+stands for, so that 0.9 is the same plan on every wire. Knows no socket, no
+engine and no model.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from bridge.errors import InvalidRequestError
+from bridge.limits import check_conditions, check_count, check_plan
+from bridge.ports import (
+    Audio,
+    Conditions,
+    Labels,
+    MidiPart,
+    ModelInfo,
+    Note,
+    Plan,
+    Quality,
+    Section,
+    StemKind,
+    Timing,
+)
+from bridge.request import MAX_NOTES, Accepted, AudioBlock, Done, Progress, RenderEvent
+from protos import bridge_pb2
+
+BYTES_PER_VALUE = 4
+"""Of float32, in which audio travels."""
+MAX_OUTGOING_BYTES = 256 * 1024
+
+KINDS: tuple[tuple[bridge_pb2.StemKind, StemKind], ...] = (
+    (bridge_pb2.STEM_KIND_MIX, StemKind.MIX),
+    (bridge_pb2.STEM_KIND_DRUMS, StemKind.DRUMS),
+    (bridge_pb2.STEM_KIND_BASS, StemKind.BASS),
+    (bridge_pb2.STEM_KIND_VOCALS, StemKind.VOCALS),
+    (bridge_pb2.STEM_KIND_OTHER, StemKind.OTHER),
+)
+QUALITIES: tuple[tuple[bridge_pb2.Quality, Quality], ...] = (
+    (bridge_pb2.QUALITY_FAST, Quality.FAST),
+    (bridge_pb2.QUALITY_EXACT, Quality.EXACT),
+    (bridge_pb2.QUALITY_TEACHER, Quality.TEACHER),
+)
+_KIND_OF = dict(KINDS)
+_QUALITY_OF = dict(QUALITIES)
+_NUMBER_OF_KIND = {kind: number for number, kind in KINDS}
+_NUMBER_OF_QUALITY = {quality: number for number, quality in QUALITIES}
+
+
+def stem_kind_of(number: int, default: StemKind | None = None) -> StemKind:
+    """Return the kind that a wire number names; unspecified is the default, if there is one.
+
+    Raises:
+        InvalidRequestError: A number without a kind.
+    """
+    if number == bridge_pb2.STEM_KIND_UNSPECIFIED and default is not None:
+        return default
+    for known, kind in KINDS:
+        if known == number:
+            return kind
+    names = ", ".join(f"{known} ({kind})" for known, kind in KINDS)
+    raise InvalidRequestError(f"the stem kind is {number}, known are {names}")
+
+
+def quality_of(number: int) -> Quality:
+    """Return the quality that a wire number names; unspecified is `fast`.
+
+    Raises:
+        InvalidRequestError: A number without a quality.
+    """
+    if number == bridge_pb2.QUALITY_UNSPECIFIED:
+        return Quality.FAST
+    for known, quality in QUALITIES:
+        if known == number:
+            return quality
+    names = ", ".join(f"{known} ({quality})" for known, quality in QUALITIES)
+    raise InvalidRequestError(f"the quality is {number}, known are {names}")
+
+
+def plan_of(message: bridge_pb2.Plan, drawn_seed: int) -> Plan:
+    """Return the plan; the drawn seed stands in where the message has none.
+
+    Raises:
+        InvalidRequestError: A value outside `PLAN_RANGES`.
+    """
+    blank = Plan(seed=message.seed if message.HasField("seed") else drawn_seed)
+    plan = Plan(
+        seed=blank.seed,
+        quality=quality_of(message.quality),
+        variation=message.variation,
+        temperature=_given(message, "temperature", blank.temperature),
+        top_p=_given(message, "top_p", blank.top_p),
+        top_k=message.top_k,
+        guidance=_given(message, "guidance", blank.guidance),
+        passes=message.passes,
+    )
+    check_plan(plan)
+    return plan
+
+
+def message_of_plan(plan: Plan, *, seed: int | None) -> bridge_pb2.Plan:
+    """Return the wire's plan; without a seed the server draws one."""
+    check_plan(plan)
+    return bridge_pb2.Plan(
+        seed=seed,
+        quality=_NUMBER_OF_QUALITY[plan.quality],
+        variation=plan.variation,
+        temperature=plan.temperature,
+        top_p=plan.top_p,
+        top_k=plan.top_k,
+        guidance=plan.guidance,
+        passes=plan.passes,
+    )
+
+
+def conditions_of(message: bridge_pb2.Conditions) -> Conditions:
+    """Return the conditions, stems and suffix still missing.
+
+    Raises:
+        InvalidRequestError: A value outside its limits.
+    """
+    conditions = Conditions(
+        labels=Labels(artist=message.labels.artist or None, genre=message.labels.genre or None),
+        timing=_timing_of(message.timing) if message.HasField("timing") else None,
+        midi=_midi_of(message.midi) if message.HasField("midi") else None,
+        target=stem_kind_of(message.target, default=StemKind.MIX),
+        energy_per_bar=tuple(map(decimal_of, message.energy_per_bar)),
+        density_per_bar=tuple(map(decimal_of, message.density_per_bar)),
+        sections=tuple(_section_of(section) for section in message.sections),
+        lyrics=message.lyrics or None,
+    )
+    check_conditions(conditions)
+    return conditions
+
+
+def message_of_conditions(conditions: Conditions) -> bridge_pb2.Conditions:
+    """Return the wire's conditions, without stems and suffix, which travel as audio."""
+    check_conditions(conditions)
+    labels, timing, midi = conditions.labels, conditions.timing, conditions.midi
+    return bridge_pb2.Conditions(
+        labels=bridge_pb2.Labels(artist=labels.artist or "", genre=labels.genre or ""),
+        timing=None
+        if timing is None
+        else bridge_pb2.Timing(
+            total_samples=timing.total_samples, offset_samples=timing.offset_samples
+        ),
+        midi=None if midi is None else _message_of_midi(midi),
+        target=_NUMBER_OF_KIND[conditions.target],
+        energy_per_bar=conditions.energy_per_bar,
+        density_per_bar=conditions.density_per_bar,
+        sections=[_message_of_section(section) for section in conditions.sections],
+        lyrics=conditions.lyrics or "",
+    )
+
+
+def decimal_of(value: float) -> float:
+    """Return the shortest decimal that a float32 stands for: 0.9, not 0.8999999762."""
+    return float(str(np.float32(value)))
+
+
+def number_of_kind(kind: StemKind) -> bridge_pb2.StemKind:
+    """Return the wire's number of a stem kind."""
+    return _NUMBER_OF_KIND[kind]
+
+
+def samples_of(data: bytes | bytearray, num_channels: int) -> Audio:
+    """Return interleaved little-endian float32 bytes as channels of samples.
+
+    Raises:
+        InvalidRequestError: The bytes are not whole samples of every channel.
+    """
+    unit = BYTES_PER_VALUE * num_channels
+    if len(data) % unit:
+        raise InvalidRequestError(
+            f"an audio block holds {len(data)} bytes, "
+            f"not a multiple of {unit} bytes ({num_channels} channels of float32)"
+        )
+    flat = np.frombuffer(data, dtype="<f4").astype(np.float32, copy=False)
+    return np.ascontiguousarray(flat.reshape(-1, num_channels).T)
+
+
+def bytes_of(samples: Audio) -> bytes:
+    """Return channels of samples as interleaved little-endian float32 bytes."""
+    return np.ascontiguousarray(samples.T, dtype="<f4").tobytes()
+
+
+def blocks_of(
+    samples: Audio, start_sample: int, role: bridge_pb2.Role, stem: StemKind | None = None
+) -> Iterator[bridge_pb2.AudioBlock]:
+    """Yield audio as wire blocks of at most `MAX_OUTGOING_BYTES`."""
+    step = MAX_OUTGOING_BYTES // (BYTES_PER_VALUE * samples.shape[0])
+    for first in range(0, samples.shape[1], step):
+        yield bridge_pb2.AudioBlock(
+            role=role,
+            start_sample=start_sample + first,
+            samples=bytes_of(samples[:, first : first + step]),
+            stem=bridge_pb2.STEM_KIND_UNSPECIFIED if stem is None else number_of_kind(stem),
+        )
+
+
+def messages_of_event(event: RenderEvent) -> Iterator[bridge_pb2.RenderEvent]:
+    """Yield an engine's event as wire events; a large block becomes several."""
+    match event:
+        case Accepted():
+            yield bridge_pb2.RenderEvent(accepted=_message_of_accepted(event))
+        case Progress():
+            yield bridge_pb2.RenderEvent(
+                progress=bridge_pb2.Progress(
+                    phase=event.phase,
+                    step=event.step,
+                    total_steps=event.total_steps,
+                    eta_seconds=event.eta_seconds,
+                )
+            )
+        case AudioBlock():
+            for block in blocks_of(event.samples, event.start_sample, bridge_pb2.ROLE_RESULT):
+                block.underrun = event.underrun
+                yield bridge_pb2.RenderEvent(audio=block)
+        case Done():
+            yield bridge_pb2.RenderEvent(done=_message_of_done(event))
+
+
+def event_of(message: bridge_pb2.RenderEvent, num_channels: int) -> RenderEvent:
+    """Return a wire event as the value that the engine sent.
+
+    Raises:
+        InvalidRequestError: An event of a later protocol, or torn audio.
+    """
+    match message.WhichOneof("event"):
+        case "accepted":
+            return _accepted_of(message.accepted)
+        case "progress":
+            progress = message.progress
+            return Progress(
+                phase=progress.phase,
+                step=progress.step,
+                total_steps=progress.total_steps,
+                eta_seconds=progress.eta_seconds,
+            )
+        case "audio":
+            return AudioBlock(
+                start_sample=message.audio.start_sample,
+                samples=samples_of(message.audio.samples, num_channels),
+                underrun=message.audio.underrun,
+            )
+        case "done":
+            return _done_of(message.done)
+        case _:
+            raise InvalidRequestError("the server sent an event that this client does not know")
+
+
+def message_of_model(info: ModelInfo) -> bridge_pb2.Model:
+    """Return what `ListModels` tells of a model."""
+    return bridge_pb2.Model(
+        name=info.name,
+        fingerprint=info.fingerprint,
+        sample_rate=info.sample_rate,
+        streams=info.streams,
+        supports=sorted(info.supports),
+        artists=info.artists,
+        genres=info.genres,
+        licence=info.licence,
+        output_licence=info.output_licence,
+    )
+
+
+def _given(message: bridge_pb2.Plan, name: str, default: float) -> float:
+    return decimal_of(getattr(message, name)) if message.HasField(name) else default
+
+
+def _midi_of(message: bridge_pb2.MidiPart) -> MidiPart:
+    check_count("MIDI notes", len(message.notes), MAX_NOTES)
+    notes = tuple(
+        Note(
+            start_sample=note.start_sample,
+            end_sample=note.end_sample,
+            pitch=note.pitch,
+            velocity=note.velocity,
+            program=note.program,
+            is_drum=note.is_drum,
+        )
+        for note in message.notes
+    )
+    return MidiPart(notes=notes, start_sample=message.start_sample, end_sample=message.end_sample)
+
+
+def _message_of_midi(midi: MidiPart) -> bridge_pb2.MidiPart:
+    notes = [
+        bridge_pb2.Note(
+            start_sample=note.start_sample,
+            end_sample=note.end_sample,
+            pitch=note.pitch,
+            velocity=note.velocity,
+            program=note.program,
+            is_drum=note.is_drum,
+        )
+        for note in midi.notes
+    ]
+    return bridge_pb2.MidiPart(
+        notes=notes, start_sample=midi.start_sample, end_sample=midi.end_sample
+    )
+
+
+def _timing_of(message: bridge_pb2.Timing) -> Timing:
+    return Timing(total_samples=message.total_samples, offset_samples=message.offset_samples)
+
+
+def _section_of(message: bridge_pb2.Section) -> Section:
+    return Section(
+        name=message.name,
+        start_sample=message.start_sample,
+        end_sample=message.end_sample,
+        similarity=decimal_of(message.similarity),
+    )
+
+
+def _message_of_section(section: Section) -> bridge_pb2.Section:
+    return bridge_pb2.Section(
+        name=section.name,
+        start_sample=section.start_sample,
+        end_sample=section.end_sample,
+        similarity=section.similarity,
+    )
+
+
+def _message_of_accepted(event: Accepted) -> bridge_pb2.Accepted:
+    return bridge_pb2.Accepted(
+        request_id=event.request_id,
+        seed=event.seed,
+        anchor_sample=event.anchor_sample,
+        splice_sample=event.splice_sample,
+        expected_samples=event.expected_samples,
+        codec_fidelity=event.codec_fidelity,
+        advice=event.advice,
+        model=event.model,
+        fingerprint=event.fingerprint,
+    )
+
+
+def _accepted_of(message: bridge_pb2.Accepted) -> Accepted:
+    return Accepted(
+        request_id=message.request_id,
+        seed=message.seed,
+        anchor_sample=message.anchor_sample,
+        splice_sample=message.splice_sample,
+        expected_samples=message.expected_samples,
+        codec_fidelity=message.codec_fidelity,
+        advice=message.advice,
+        model=message.model,
+        fingerprint=message.fingerprint,
+    )
+
+
+def _message_of_done(event: Done) -> bridge_pb2.Done:
+    return bridge_pb2.Done(
+        take_id=event.take_id,
+        path="" if event.path is None else str(event.path),
+        sha256=event.sha256,
+        num_samples=event.num_samples,
+        rtf=event.rtf,
+        first_audio_ms=event.first_audio_ms,
+        gain_db=event.gain_db,
+        licence=event.licence,
+    )
+
+
+def _done_of(message: bridge_pb2.Done) -> Done:
+    return Done(
+        take_id=message.take_id,
+        path=Path(message.path) if message.path else None,
+        sha256=message.sha256,
+        num_samples=message.num_samples,
+        rtf=message.rtf,
+        first_audio_ms=message.first_audio_ms,
+        gain_db=message.gain_db,
+        licence=message.licence,
+    )
