@@ -1,0 +1,48 @@
+"""Whose step is next: pure, so that fairness can be read and tested without a clock.
+
+Live work goes before offline work, the earliest deadline first; among offline
+jobs the one that was served least. Knows neither threads nor models nor time.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A job that has a step to run.
+
+    Attributes:
+        job: Its name.
+        served: How many steps it was given, counted from `joining_count` on.
+        deadline_s: When its next block is due, on the engine's clock; None is offline.
+    """
+
+    job: str
+    served: int
+    deadline_s: float | None = None
+
+
+def choose(candidates: Sequence[Candidate]) -> str:
+    """Return the job whose step is next; equal claims go in the order given.
+
+    Raises:
+        ValueError: Nobody waits.
+    """
+    if not candidates:
+        raise ValueError("0 jobs wait for a step, at least 1 is needed")
+    return min(candidates, key=_claim).job
+
+
+def joining_count(served: Iterable[int]) -> int:
+    """Return the count that a new job starts from: that of the least served running job.
+
+    From zero it would hold all others up until it had caught up with them
+    (start-time fair queueing, Goyal et al. 1996).
+    """
+    return min(served, default=0)
+
+
+def _claim(candidate: Candidate) -> tuple[bool, float, int]:
+    deadline = candidate.deadline_s
+    return deadline is None, deadline or 0.0, candidate.served

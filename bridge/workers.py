@@ -1,0 +1,111 @@
+"""One thread that works for many jobs in turn, asked from the event loop.
+
+A turn is one bounded piece of work (a step, a decoded block). Jobs wait here,
+the scheduler says who is next, and a job that goes away takes its waiting turn
+with it. Knows nothing of what the work is.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from bridge.scheduler import Candidate, choose, joining_count
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Turn:
+    job: str
+    work: Callable[[], Any]
+    result: asyncio.Future[Any]
+
+
+class Worker:
+    """Runs one piece of work at a time, never on the event loop."""
+
+    def __init__(self, name: str) -> None:
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=name)
+        self._served: dict[str, int] = {}
+        self._deadline_s: dict[str, float] = {}
+        self._waiting: list[_Turn] = []
+        self._working = False
+        self._quiet = asyncio.Event()
+        self._quiet.set()
+        self.turns = 0
+
+    def join(self, job: str) -> None:
+        """Let a job take turns; it starts level with the least served one."""
+        self._served[job] = joining_count(self._served.values())
+
+    def leave(self, job: str) -> None:
+        """Forget a job; a turn in flight ends, its result is dropped."""
+        self._served.pop(job, None)
+        self._deadline_s.pop(job, None)
+
+    def set_deadline(self, job: str, deadline_s: float | None) -> None:
+        """State when a job's next block is due; None makes it offline."""
+        if deadline_s is None:
+            self._deadline_s.pop(job, None)
+        else:
+            self._deadline_s[job] = deadline_s
+
+    async def run(self, job: str, work: Callable[[], T]) -> T:
+        """Return what the work returns, once the job's turn has come."""
+        turn = _Turn(job=job, work=work, result=asyncio.get_running_loop().create_future())
+        self._waiting.append(turn)
+        self._quiet.clear()
+        self._begin()
+        try:
+            return await turn.result
+        finally:
+            if turn in self._waiting:
+                self._waiting.remove(turn)
+                self._settle()
+
+    async def idle(self) -> None:
+        """Return once no work runs and none waits."""
+        await self._quiet.wait()
+
+    async def close(self) -> None:
+        """Let the work in flight end, then stop the thread."""
+        await self.idle()
+        self._thread.shutdown()
+
+    def _begin(self) -> None:
+        if self._working or not self._waiting:
+            return
+        name = choose([self._candidate(turn.job) for turn in self._waiting])
+        turn = next(turn for turn in self._waiting if turn.job == name)
+        self._waiting.remove(turn)
+        self._served[name] = self._served.get(name, 0) + 1
+        self._working = True
+        self.turns += 1
+        running = asyncio.get_running_loop().run_in_executor(self._thread, turn.work)
+        running.add_done_callback(lambda done: self._end(turn, done))
+
+    def _candidate(self, job: str) -> Candidate:
+        served = self._served.get(job, 0)
+        return Candidate(job=job, served=served, deadline_s=self._deadline_s.get(job))
+
+    def _end(self, turn: _Turn, done: asyncio.Future[Any]) -> None:
+        self._working = False
+        error = done.exception()
+        if turn.result.done():
+            if error is not None:
+                log.error("work that nobody awaits any more failed", exc_info=error)
+        elif error is not None:
+            turn.result.set_exception(error)
+        else:
+            turn.result.set_result(done.result())
+        # After the job has woken: its next turn takes part in the choice.
+        asyncio.get_running_loop().call_soon(self._settle)
+
+    def _settle(self) -> None:
+        self._begin()
+        if not self._working and not self._waiting:
+            self._quiet.set()
