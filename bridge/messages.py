@@ -1,4 +1,4 @@
-"""Wire messages to values and back; the one place that knows both spellings.
+"""Audio, events and names on the wire to values and back.
 
 Refuses what a message can say and a value cannot hold: unknown enum numbers,
 torn audio bytes. A float32 on the wire is read as the shortest decimal that it
@@ -12,21 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from bridge.errors import InvalidRequestError
-from bridge.limits import check_conditions, check_count, check_plan
-from bridge.ports import (
-    Audio,
-    Conditions,
-    Labels,
-    MidiPart,
-    ModelInfo,
-    Note,
-    Plan,
-    Quality,
-    Section,
-    StemKind,
-    Timing,
-)
-from bridge.request import MAX_NOTES, Accepted, AudioBlock, Done, Progress, RenderEvent
+from bridge.ports import Audio, ModelInfo, Quality, StemKind
+from bridge.request import Accepted, AudioBlock, Done, Progress, RenderEvent
 from protos import bridge_pb2
 
 BYTES_PER_VALUE = 4
@@ -45,8 +32,8 @@ QUALITIES: tuple[tuple[bridge_pb2.Quality, Quality], ...] = (
     (bridge_pb2.QUALITY_EXACT, Quality.EXACT),
     (bridge_pb2.QUALITY_TEACHER, Quality.TEACHER),
 )
-_KIND_OF = dict(KINDS)
-_QUALITY_OF = dict(QUALITIES)
+_KIND_OF: dict[int, StemKind] = {int(number): kind for number, kind in KINDS}
+_QUALITY_OF: dict[int, Quality] = {int(number): quality for number, quality in QUALITIES}
 _NUMBER_OF_KIND = {kind: number for number, kind in KINDS}
 _NUMBER_OF_QUALITY = {quality: number for number, quality in QUALITIES}
 
@@ -59,9 +46,8 @@ def stem_kind_of(number: int, default: StemKind | None = None) -> StemKind:
     """
     if number == bridge_pb2.STEM_KIND_UNSPECIFIED and default is not None:
         return default
-    for known, kind in KINDS:
-        if known == number:
-            return kind
+    if number in _KIND_OF:
+        return _KIND_OF[number]
     names = ", ".join(f"{known} ({kind})" for known, kind in KINDS)
     raise InvalidRequestError(f"the stem kind is {number}, known are {names}")
 
@@ -74,87 +60,15 @@ def quality_of(number: int) -> Quality:
     """
     if number == bridge_pb2.QUALITY_UNSPECIFIED:
         return Quality.FAST
-    for known, quality in QUALITIES:
-        if known == number:
-            return quality
+    if number in _QUALITY_OF:
+        return _QUALITY_OF[number]
     names = ", ".join(f"{known} ({quality})" for known, quality in QUALITIES)
     raise InvalidRequestError(f"the quality is {number}, known are {names}")
 
 
-def plan_of(message: bridge_pb2.Plan, drawn_seed: int) -> Plan:
-    """Return the plan; the drawn seed stands in where the message has none.
-
-    Raises:
-        InvalidRequestError: A value outside `PLAN_RANGES`.
-    """
-    blank = Plan(seed=message.seed if message.HasField("seed") else drawn_seed)
-    plan = Plan(
-        seed=blank.seed,
-        quality=quality_of(message.quality),
-        variation=message.variation,
-        temperature=_given(message, "temperature", blank.temperature),
-        top_p=_given(message, "top_p", blank.top_p),
-        top_k=message.top_k,
-        guidance=_given(message, "guidance", blank.guidance),
-        passes=message.passes,
-    )
-    check_plan(plan)
-    return plan
-
-
-def message_of_plan(plan: Plan, *, seed: int | None) -> bridge_pb2.Plan:
-    """Return the wire's plan; without a seed the server draws one."""
-    check_plan(plan)
-    return bridge_pb2.Plan(
-        seed=seed,
-        quality=_NUMBER_OF_QUALITY[plan.quality],
-        variation=plan.variation,
-        temperature=plan.temperature,
-        top_p=plan.top_p,
-        top_k=plan.top_k,
-        guidance=plan.guidance,
-        passes=plan.passes,
-    )
-
-
-def conditions_of(message: bridge_pb2.Conditions) -> Conditions:
-    """Return the conditions, stems and suffix still missing.
-
-    Raises:
-        InvalidRequestError: A value outside its limits.
-    """
-    conditions = Conditions(
-        labels=Labels(artist=message.labels.artist or None, genre=message.labels.genre or None),
-        timing=_timing_of(message.timing) if message.HasField("timing") else None,
-        midi=_midi_of(message.midi) if message.HasField("midi") else None,
-        target=stem_kind_of(message.target, default=StemKind.MIX),
-        energy_per_bar=tuple(map(decimal_of, message.energy_per_bar)),
-        density_per_bar=tuple(map(decimal_of, message.density_per_bar)),
-        sections=tuple(_section_of(section) for section in message.sections),
-        lyrics=message.lyrics or None,
-    )
-    check_conditions(conditions)
-    return conditions
-
-
-def message_of_conditions(conditions: Conditions) -> bridge_pb2.Conditions:
-    """Return the wire's conditions, without stems and suffix, which travel as audio."""
-    check_conditions(conditions)
-    labels, timing, midi = conditions.labels, conditions.timing, conditions.midi
-    return bridge_pb2.Conditions(
-        labels=bridge_pb2.Labels(artist=labels.artist or "", genre=labels.genre or ""),
-        timing=None
-        if timing is None
-        else bridge_pb2.Timing(
-            total_samples=timing.total_samples, offset_samples=timing.offset_samples
-        ),
-        midi=None if midi is None else _message_of_midi(midi),
-        target=_NUMBER_OF_KIND[conditions.target],
-        energy_per_bar=conditions.energy_per_bar,
-        density_per_bar=conditions.density_per_bar,
-        sections=[_message_of_section(section) for section in conditions.sections],
-        lyrics=conditions.lyrics or "",
-    )
+def number_of_quality(quality: Quality) -> bridge_pb2.Quality:
+    """Return the wire's number of a quality."""
+    return _NUMBER_OF_QUALITY[quality]
 
 
 def decimal_of(value: float) -> float:
@@ -265,65 +179,6 @@ def message_of_model(info: ModelInfo) -> bridge_pb2.Model:
         genres=info.genres,
         licence=info.licence,
         output_licence=info.output_licence,
-    )
-
-
-def _given(message: bridge_pb2.Plan, name: str, default: float) -> float:
-    return decimal_of(getattr(message, name)) if message.HasField(name) else default
-
-
-def _midi_of(message: bridge_pb2.MidiPart) -> MidiPart:
-    check_count("MIDI notes", len(message.notes), MAX_NOTES)
-    notes = tuple(
-        Note(
-            start_sample=note.start_sample,
-            end_sample=note.end_sample,
-            pitch=note.pitch,
-            velocity=note.velocity,
-            program=note.program,
-            is_drum=note.is_drum,
-        )
-        for note in message.notes
-    )
-    return MidiPart(notes=notes, start_sample=message.start_sample, end_sample=message.end_sample)
-
-
-def _message_of_midi(midi: MidiPart) -> bridge_pb2.MidiPart:
-    notes = [
-        bridge_pb2.Note(
-            start_sample=note.start_sample,
-            end_sample=note.end_sample,
-            pitch=note.pitch,
-            velocity=note.velocity,
-            program=note.program,
-            is_drum=note.is_drum,
-        )
-        for note in midi.notes
-    ]
-    return bridge_pb2.MidiPart(
-        notes=notes, start_sample=midi.start_sample, end_sample=midi.end_sample
-    )
-
-
-def _timing_of(message: bridge_pb2.Timing) -> Timing:
-    return Timing(total_samples=message.total_samples, offset_samples=message.offset_samples)
-
-
-def _section_of(message: bridge_pb2.Section) -> Section:
-    return Section(
-        name=message.name,
-        start_sample=message.start_sample,
-        end_sample=message.end_sample,
-        similarity=decimal_of(message.similarity),
-    )
-
-
-def _message_of_section(section: Section) -> bridge_pb2.Section:
-    return bridge_pb2.Section(
-        name=section.name,
-        start_sample=section.start_sample,
-        end_sample=section.end_sample,
-        similarity=section.similarity,
     )
 
 

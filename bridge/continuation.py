@@ -1,0 +1,141 @@
+"""What a client asks for, in the words of a script, and how it goes on the wire.
+
+Knows no connection; the client sends what is made here.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from bridge import messages, request_messages
+from bridge.errors import InvalidRequestError
+from bridge.ports import Audio, Conditions, Plan, StemKind
+from bridge.request import check_format
+from protos import bridge_pb2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Continuation:
+    """A recorded section and how it should go on, in the words of a script.
+
+    Attributes:
+        prime: The recorded section, float32 (channels, samples).
+        sample_rate: 44100, 48000, 88200 or 96000 Hz.
+        bars: Length of the result over the tempo; or give `num_samples`.
+        num_samples: Exact length of the result; or give `bars`.
+        tempo_bpm: Quarter notes a minute; needed for bars.
+        meter: Numerator and denominator.
+        conditions: Labels, MIDI, target and the rest; its stems and suffix stay empty.
+        stems: Audio that the result must fit, in the prime's format, from the prime's start on.
+        suffix: Audio that the result must lead into.
+        plan: How to sample; its seed counts only when `draw_seed` is False.
+        draw_seed: Let the server draw a seed and report it.
+        prime_start_sample: The prime's place on the session's timeline.
+        write_file: Also write a BWF into the server's spool.
+    """
+
+    prime: Audio
+    sample_rate: int
+    bars: float | None = None
+    num_samples: int | None = None
+    tempo_bpm: float | None = None
+    meter: tuple[int, int] = (4, 4)
+    conditions: Conditions = field(default_factory=Conditions)
+    stems: Mapping[StemKind, Audio] = field(default_factory=dict[StemKind, Audio])
+    suffix: Audio | None = None
+    plan: Plan = field(default_factory=lambda: Plan(seed=0))
+    draw_seed: bool = True
+    prime_start_sample: int = 0
+    anchor_sample: int | None = None
+    model: str = ""
+    request_id: str = ""
+    write_file: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be put on the wire.
+
+        Raises:
+            InvalidRequestError: No length or two, bars without tempo, or audio of another format.
+        """
+        check_format(self.sample_rate, self.prime.shape[0])
+        if (self.bars is None) == (self.num_samples is None):
+            raise InvalidRequestError(
+                f"the length is bars={self.bars} and num_samples={self.num_samples}: give one"
+            )
+        if self.bars is not None and self.tempo_bpm is None:
+            raise InvalidRequestError(f"{self.bars:g} bars need a tempo in bpm, none was given")
+        if self.conditions.stems or self.conditions.suffix is not None:
+            raise InvalidRequestError("stems and suffix belong beside the conditions, not inside")
+        for name, audio in self._attached():
+            if audio.shape[0] != self.prime.shape[0]:
+                raise InvalidRequestError(
+                    f"the {name} has {audio.shape[0]} channels, the prime {self.prime.shape[0]}"
+                )
+
+    def _attached(self) -> Iterator[tuple[str, Audio]]:
+        yield from ((f"{kind} stem", audio) for kind, audio in self.stems.items())
+        if self.suffix is not None:
+            yield "suffix", self.suffix
+
+
+def header_of(continuation: Continuation) -> bridge_pb2.ContinueHeader:
+    """Return the first message of a call.
+
+    Raises:
+        InvalidRequestError: A plan or conditions outside their limits.
+    """
+    start = continuation.prime_start_sample
+    suffix = continuation.suffix
+    seed = None if continuation.draw_seed else continuation.plan.seed
+    return bridge_pb2.ContinueHeader(
+        format=bridge_pb2.AudioFormat(
+            sample_rate=continuation.sample_rate, num_channels=continuation.prime.shape[0]
+        ),
+        model=continuation.model,
+        prime_start_sample=start,
+        prime_samples=continuation.prime.shape[1],
+        conditions=request_messages.message_of_conditions(continuation.conditions),
+        target=_target_of(continuation),
+        plan=request_messages.message_of_plan(continuation.plan, seed=seed),
+        suffix_samples=0 if suffix is None else suffix.shape[1],
+        anchor_sample=continuation.anchor_sample,
+        request_id=continuation.request_id,
+        write_file=continuation.write_file,
+        stems=[
+            bridge_pb2.StemClaim(
+                kind=messages.number_of_kind(kind), start_sample=start, num_samples=audio.shape[1]
+            )
+            for kind, audio in continuation.stems.items()
+        ],
+    )
+
+
+def audio_of(continuation: Continuation) -> Iterator[bridge_pb2.AudioBlock]:
+    """Yield prime, stems and suffix as wire blocks, in the order that the header claims them."""
+    start = continuation.prime_start_sample
+    yield from messages.blocks_of(continuation.prime, start, bridge_pb2.ROLE_PRIME)
+    for kind, audio in continuation.stems.items():
+        yield from messages.blocks_of(audio, start, bridge_pb2.ROLE_STEM, kind)
+    if continuation.suffix is not None:
+        splice = start + continuation.prime.shape[1]
+        target = _target_of(continuation)
+        end = splice + request_messages.num_samples_of(target, continuation.sample_rate, splice)
+        yield from messages.blocks_of(continuation.suffix, end, bridge_pb2.ROLE_SUFFIX)
+
+
+def _target_of(continuation: Continuation) -> bridge_pb2.Target:
+    numerator, denominator = continuation.meter
+    changes = (
+        []
+        if continuation.tempo_bpm is None
+        else [
+            bridge_pb2.TempoChange(
+                sample=continuation.prime_start_sample,
+                tempo_bpm=continuation.tempo_bpm,
+                meter_numerator=numerator,
+                meter_denominator=denominator,
+            )
+        ]
+    )
+    return bridge_pb2.Target(
+        num_samples=continuation.num_samples, bars=continuation.bars, tempo_map=changes
+    )
