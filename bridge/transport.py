@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import pairwise
-from math import ceil, floor, isfinite
+from math import ceil, floor
 from typing import TypeAlias
 
 from bridge.errors import InvalidRequestError
@@ -22,7 +22,9 @@ MAX_BPM = 999
 MAX_METER = 64
 MAX_CHANGES = 1000
 MAX_BARS = 10_000
+MAX_NUMBER = 10**18
 _LONGEST_DECIMAL = 64
+_LONGEST_EXPONENT = 4
 
 Exact: TypeAlias = int | str | float | Fraction
 """A number given from outside; a float means the decimal that it prints as."""
@@ -32,19 +34,21 @@ def exact(value: Exact) -> Fraction:
     """Return the number as a fraction: 97.3 is 973/10, not the binary float beside it.
 
     Raises:
-        InvalidRequestError: Not a finite number.
+        InvalidRequestError: Not a finite number, or over 10^18.
     """
-    if isinstance(value, float) and not isfinite(value):
-        raise InvalidRequestError(f"{value} is not a finite number")
     text = str(value)
-    if len(text) > _LONGEST_DECIMAL:
+    exponent = text.lower().partition("e")[2]
+    if len(text) > _LONGEST_DECIMAL or len(exponent) > _LONGEST_EXPONENT:
         raise InvalidRequestError(
-            f"a number of {len(text)} characters, the limit is {_LONGEST_DECIMAL} characters"
+            f"{text[:40]!r} is no number of at most {_LONGEST_DECIMAL} characters"
         )
     try:
-        return Fraction(text)
+        number = Fraction(text)
     except (ValueError, ZeroDivisionError) as error:
-        raise InvalidRequestError(f"{text!r} is not a number") from error
+        raise InvalidRequestError(f"{text!r} is not a finite number") from error
+    if abs(number) > MAX_NUMBER:
+        raise InvalidRequestError(f"{text} is too large, the limit is {MAX_NUMBER}")
+    return number
 
 
 def nearest(value: Fraction) -> int:
