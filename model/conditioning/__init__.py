@@ -1,0 +1,1 @@
+"""What steers the model besides codes: labels, timing, notes, stems."""

@@ -1,0 +1,282 @@
+"""Sizes of every model, as frozen values; no framework here.
+
+`TINY` serves the tests, `SMALL` ships and streams, the released sizes hold the
+published checkpoints (Dhariwal et al. 2020, appendix B).
+"""
+
+from dataclasses import dataclass
+from math import prod
+
+from model.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockConfig:
+    """One encoder or decoder block: `repeats` strided convolutions, residual stacks between."""
+
+    stride: int
+    repeats: int
+    width: int
+    depth: int
+    dilation_growth: int = 3
+    multiplier: float = 1.0
+    """Width inside a residual unit, relative to the stack's width."""
+
+    def hop(self) -> int:
+        """Return how many inputs make one output."""
+        return self.stride**self.repeats
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CodecConfig:
+    """The three-level VQ-VAE (paper section 3); level 0 is the finest."""
+
+    sample_rate: int = 44_100
+    levels: tuple[tuple[BlockConfig, ...], ...]
+    """For each level, its encoder's blocks from audio to latents."""
+    latent_width: int = 64
+    codebook_size: int = 2048
+    streams: bool = False
+    """Causal padding, one centred unit a stack; published models pad both sides."""
+
+    def __post_init__(self) -> None:
+        """Refuse levels whose hops do not divide each other."""
+        hops = [self.hop(level) for level in range(len(self.levels))]
+        for fine, coarse in zip(hops, hops[1:], strict=False):
+            if coarse % fine:
+                raise ConfigError(f"hops are {hops} samples, each must divide the next")
+
+    def hop(self, level: int) -> int:
+        """Return samples per code frame of a level."""
+        return prod(block.hop() for block in self.levels[level])
+
+    def frame_rate(self, level: int) -> float:
+        """Return codes per second of a level."""
+        return self.sample_rate / self.hop(level)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransformerConfig:
+    """The factored-attention stack (paper section 4.1)."""
+
+    width: int
+    depth: int
+    heads: int
+    frames: int
+    """Attention's context, in positions."""
+    rows: int
+    """The context folded into this many rows (`blocks` in the published configuration)."""
+    pattern: tuple[str, ...] = ("row", "column", "previous")
+    attention_multiplier: float = 0.25
+    mlp_multiplier: float = 1.0
+    relative: bool = False
+    """Positions relative to the anchor's grid, so that the stack streams without end."""
+    causal_rows: bool = True
+    """False for a student, which sees the whole of the row it refines."""
+    prefix_frames: int = 0
+    """Lyric positions that `prefix` layers attend to."""
+
+    def __post_init__(self) -> None:
+        """Refuse rows that do not divide the context."""
+        if self.frames % self.rows:
+            raise ConfigError(f"{self.rows} rows do not divide a context of {self.frames} frames")
+
+    def row_frames(self) -> int:
+        """Return positions per row."""
+        return self.frames // self.rows
+
+    def layer_kinds(self) -> tuple[str, ...]:
+        """Return the attention of each layer."""
+        return tuple(self.pattern[layer % len(self.pattern)] for layer in range(self.depth))
+
+
+def _published_level(downs: tuple[int, ...], width: int, depth: int) -> tuple[BlockConfig, ...]:
+    return tuple(BlockConfig(stride=2, repeats=down, width=width, depth=depth) for down in downs)
+
+
+JUKEBOX_CODEC = CodecConfig(
+    levels=(
+        _published_level((3,), 64, 8),
+        _published_level((3, 2), 32, 4),
+        _published_level((3, 2, 2), 32, 4),
+    )
+)
+
+SMALL_CODEC = CodecConfig(
+    streams=True,
+    levels=(
+        (BlockConfig(stride=8, repeats=1, width=64, depth=4, dilation_growth=2),),
+        (
+            BlockConfig(stride=8, repeats=1, width=64, depth=3, dilation_growth=2),
+            BlockConfig(stride=4, repeats=1, width=128, depth=4, dilation_growth=2),
+        ),
+        (
+            BlockConfig(stride=16, repeats=1, width=96, depth=3, dilation_growth=2),
+            BlockConfig(stride=8, repeats=1, width=256, depth=4, dilation_growth=2),
+        ),
+    ),
+)
+
+TINY_CODEC = CodecConfig(
+    streams=True,
+    latent_width=8,
+    codebook_size=32,
+    levels=(
+        (BlockConfig(stride=8, repeats=1, width=8, depth=2, dilation_growth=2),),
+        (
+            BlockConfig(stride=8, repeats=1, width=8, depth=2, dilation_growth=2),
+            BlockConfig(stride=4, repeats=1, width=8, depth=2, dilation_growth=2),
+        ),
+        (
+            BlockConfig(stride=16, repeats=1, width=8, depth=2, dilation_growth=2),
+            BlockConfig(stride=8, repeats=1, width=8, depth=2, dilation_growth=2),
+        ),
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelConfig:
+    """Vocabulary sizes and the timing's range (paper section 4.2)."""
+
+    artists: int
+    genres: int
+    timing_bins: int = 64
+    seconds: tuple[float, float] = (1.0, 600.0)
+    """The shortest and the longest total length that timing can tell apart."""
+    sample_rate: int = 44_100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LyricConfig:
+    """A separate lyric encoder (5b_lyrics); None of it in a merged sequence (1b_lyrics)."""
+
+    vocabulary: int
+    transformer: TransformerConfig
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PriorConfig:
+    """One autoregressive level: the top prior, or an upsampler where `upper` is set."""
+
+    vocabulary: int
+    """Codes, plus lyric characters where both share one sequence."""
+    transformer: TransformerConfig
+    labels: LabelConfig | None = None
+    timing: bool = False
+    merged: bool = False
+    """Own output head, conditions added once (5B); else tied head, conditions added twice."""
+    notes: bool = False
+    stem_kinds: int = 0
+    latent_width: int = 64
+    upper: BlockConfig | None = None
+    """The conditioner over codes of the level above."""
+    upper_vocabulary: int = 2048
+    lyrics: LyricConfig | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudentConfig:
+    """The block-parallel sampler of top-level codes: a row is a chunk, refined in passes."""
+
+    transformer: TransformerConfig
+    group_frames: int = 4
+    """Top-level frames that share one position."""
+    codebook_size: int = 2048
+    latent_width: int = 64
+    labels: LabelConfig
+    stem_kinds: int = 5
+    reveal: tuple[tuple[int, ...], ...] = ((0,), (2,), (1, 3))
+    """For each pass, which frames of every group it decides."""
+
+    def chunk_frames(self) -> int:
+        """Return top-level frames per chunk."""
+        return self.group_frames * self.transformer.row_frames()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FinisherConfig:
+    """Top-level codes to audio in one pass: filters over tones and noise."""
+
+    latent_width: int = 64
+    width: int = 256
+    depth: int = 6
+    transform_samples: int = 512
+    hop_samples: int = 128
+    note_width: int = 160
+    note_depth: int = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelConfig:
+    """A whole cascade."""
+
+    name: str
+    codec: CodecConfig
+    priors: tuple[PriorConfig, ...]
+    """By level: upsamplers, then the top prior."""
+    student: StudentConfig | None = None
+    finisher: FinisherConfig | None = None
+
+
+SMALL_LABELS = LabelConfig(artists=64, genres=32)
+
+
+def _small_upsampler(frames: int, stride: int) -> PriorConfig:
+    return PriorConfig(
+        vocabulary=2048,
+        transformer=TransformerConfig(
+            width=128,
+            depth=3,
+            heads=2,
+            frames=frames,
+            rows=frames // 64,
+            attention_multiplier=0.5,
+            mlp_multiplier=2.0,
+            relative=True,
+        ),
+        labels=SMALL_LABELS,
+        upper=BlockConfig(stride=stride, repeats=1, width=96, depth=3, dilation_growth=2),
+    )
+
+
+SMALL = ModelConfig(
+    name="small",
+    codec=SMALL_CODEC,
+    priors=(
+        _small_upsampler(31 * 64, 4),
+        _small_upsampler(33 * 64, 4),
+        PriorConfig(
+            vocabulary=2048,
+            transformer=TransformerConfig(
+                width=256,
+                depth=6,
+                heads=4,
+                frames=44 * 64,
+                rows=44,
+                attention_multiplier=0.5,
+                mlp_multiplier=2.0,
+                relative=True,
+            ),
+            labels=SMALL_LABELS,
+            timing=True,
+            notes=True,
+            stem_kinds=5,
+        ),
+    ),
+    student=StudentConfig(
+        transformer=TransformerConfig(
+            width=320,
+            depth=6,
+            heads=5,
+            frames=44 * 16,
+            rows=44,
+            attention_multiplier=0.5,
+            mlp_multiplier=2.0,
+            relative=True,
+            causal_rows=False,
+        ),
+        labels=SMALL_LABELS,
+    ),
+    finisher=FinisherConfig(),
+)

@@ -1,0 +1,59 @@
+"""Rooms, tone and noise. All but the noise is linear, so stems still sum to the mix."""
+
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32
+from pedalboard import (
+    HighShelfFilter,
+    LowShelfFilter,
+    Pedalboard,  # pyright: ignore[reportPrivateImportUsage]
+    Reverb,
+)
+
+from model.data.dataset import SAMPLE_RATE
+
+AUGMENTED_SHARE = 1 / 3
+
+
+def draw_augmentation(rng: np.random.Generator) -> dict[str, float]:
+    """Return the settings of one example; empty for the two in three that stay dry."""
+    if rng.random() >= AUGMENTED_SHARE:
+        return {}
+    settings = {"tilt_db": round(float(rng.uniform(-4, 4)), 2)}
+    if rng.random() < 0.7:
+        settings["room_size"] = round(float(rng.uniform(0.05, 0.5)), 3)
+        settings["wet"] = round(float(rng.uniform(0.04, 0.2)), 3)
+    if rng.random() < 0.6:
+        settings["noise_dbfs"] = round(float(rng.uniform(-60, -45)), 1)
+    return settings
+
+
+def colour(
+    samples: Float32[np.ndarray, "samples"], settings: dict[str, float]
+) -> Float32[np.ndarray, "samples"]:
+    """Return the signal in the settings' room and tone; linear in the signal."""
+    plugins: list[Any] = []
+    if "tilt_db" in settings:
+        half = settings["tilt_db"] / 2
+        plugins.append(LowShelfFilter(cutoff_frequency_hz=300, gain_db=-half))
+        plugins.append(HighShelfFilter(cutoff_frequency_hz=3000, gain_db=half))
+    if "wet" in settings:
+        wet = settings["wet"]
+        room = settings["room_size"]
+        plugins.append(Reverb(room_size=room, wet_level=wet, dry_level=1 - wet, width=0.0))
+    if not plugins:
+        return samples
+    return np.asarray(Pedalboard(plugins)(samples, SAMPLE_RATE), dtype=np.float32).reshape(-1)
+
+
+def noise(
+    rng: np.random.Generator, num_samples: int, settings: dict[str, float]
+) -> Float32[np.ndarray, "samples"] | None:
+    """Return the noise that goes into the mix alone, or None; full scale is 1."""
+    if "noise_dbfs" not in settings:
+        return None
+    white = rng.standard_normal(num_samples).astype(np.float32)
+    softened = white + np.concatenate([white[:1], white[:-1]])
+    level = 10 ** (settings["noise_dbfs"] / 20)
+    return (softened * np.float32(level / softened.std())).astype(np.float32)

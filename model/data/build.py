@@ -1,0 +1,337 @@
+"""The whole pipeline: parse the scores, draw the examples, render shards, write the manifest.
+
+Every example follows from (seed, split, its index) alone, so the number of workers changes
+nothing.
+"""
+
+import hashlib
+import json
+import logging
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32, Int16
+
+from model.data import corpus
+from model.data.arrange import MIN_NOTES, Arrangement, SoundingPart, arrange
+from model.data.augment import colour, draw_augmentation, noise
+from model.data.dataset import SAMPLE_RATE, SPLITS, STEM_KINDS
+from model.data.errors import DataError
+from model.data.generate import compose
+from model.data.render import Renderer
+from model.data.score import Score, load_score, save_score
+
+EXCERPT_SAMPLES = 1_058_400
+EXAMPLES_PER_SHARD = 32
+HELD_OUT_SHARE = 0.1
+_TARGET_RMS, _PEAK_LIMIT = 10 ** (-20 / 20), 0.95
+_MAX_ATTEMPTS = 20
+_COMPOSED_SECONDS = 30.0
+_GENRE_SHARES = {
+    "chorale": 0.34,
+    "folk": 0.2,
+    "quartet": 0.18,
+    "madrigal": 0.12,
+    "piano": 0.1,
+    "song": 0.04,
+    "orchestral": 0.02,
+}
+
+Signal = Float32[np.ndarray, "samples"]
+Pcm = Int16[np.ndarray, "samples"]
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildConfig:
+    """What to build; `minutes` counts training audio, held-out comes on top."""
+
+    out: Path
+    scores: Path
+    soundfont: Path
+    minutes: float
+    seed: int
+    workers: int
+
+    def __post_init__(self) -> None:
+        if self.minutes <= 0 or self.workers < 1 or self.seed < 0:
+            raise DataError(
+                f"minutes {self.minutes} must be > 0, workers {self.workers} >= 1,"
+                f" seed {self.seed} >= 0"
+            )
+
+    def num_examples(self, split: str) -> int:
+        """Return how many excerpts a split gets."""
+        minutes = self.minutes * (HELD_OUT_SHARE if split == "held_out" else 1)
+        return max(2, round(minutes * 60 * SAMPLE_RATE / EXCERPT_SAMPLES))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shard:
+    """One unit of work: a range of example indices of a split."""
+
+    split: str
+    index: int
+    examples: range
+
+
+def build(config: BuildConfig) -> None:
+    """Make the data folder: scores if missing, then shards, then the manifest.
+
+    Raises:
+        DataError: A tool is missing, or a work that is wanted cannot be used.
+    """
+    Renderer(config.soundfont)
+    works, splits = prepare_scores(config.scores, config.workers)
+    shards = [shard for split in SPLITS for shard in _shards(config, split)]
+    with ProcessPoolExecutor(config.workers) as pool:
+        tables = list(pool.map(_render_shard, [(config, shard) for shard in shards]))
+    _write_manifest(config, works, splits, [row for table in tables for row in table])
+
+
+def prepare_scores(folder: Path, workers: int) -> tuple[list[dict[str, str]], dict[str, str]]:
+    """Return the table of all works, used or not, and the split by used work.
+
+    Parses once; a folder that has an index is read, not parsed again.
+    """
+    index = folder / "index.json"
+    if not index.is_file():
+        _parse_all(folder, workers)
+    table: dict[str, Any] = json.loads(index.read_text(encoding="utf-8"))
+    return table["works"], table["splits"]
+
+
+def _parse_all(folder: Path, workers: int) -> None:
+    works = corpus.survey(corpus.corpus_root())
+    kept = [work for work in works if work.name in corpus.EVALUATION_WORKS]
+    allowed = [work for work in works if not work.refused]
+    with ProcessPoolExecutor(workers) as pool:
+        jobs = [(work, folder) for work in allowed]
+        parsed = dict(
+            zip([w.name for w in allowed], pool.map(_parse_one, jobs, chunksize=4), strict=True)
+        )
+        evaluation = [s for s in pool.map(_parse_only, kept) if isinstance(s, Score)]
+    scores = [score for score in parsed.values() if isinstance(score, Score)]
+    refused = {work.name: work.refused for work in works if work.refused}
+    refused |= {name: result for name, result in parsed.items() if isinstance(result, str)}
+    shared = corpus.shared_with(scores, evaluation)
+    refused |= {name: f"shares a melody with {other}" for name, other in shared.items()}
+    groups = corpus.group_by_melody([score for score in scores if score.work not in refused])
+    table = {
+        "works": [
+            {"work": w.name, "licence": w.licence, "refused": refused.get(w.name, "")}
+            for w in works
+        ],
+        "splits": {work: corpus.split_of(work, group) for work, group in sorted(groups.items())},
+        "groups": groups,
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "index.json").write_text(json.dumps(table, indent=1), encoding="utf-8")
+
+
+def _parse_only(work: corpus.Work) -> Score | str:
+    from model.data.parse import parse_score  # music21 takes seconds to import
+
+    try:
+        return parse_score(work.path, work.name, work.composer, work.genre or "folk", work.licence)
+    except Exception as error:  # noqa: BLE001 - music21 raises anything; the work is reported
+        log.warning("%s cannot be parsed: %s", work.name, error)
+        return f"cannot be parsed: {type(error).__name__}: {error}"[:200]
+
+
+def _parse_one(job: tuple[corpus.Work, Path]) -> Score | str:
+    work, folder = job
+    path = folder / f"{work.name}.json"
+    if path.is_file():
+        return load_score(path)
+    result = _parse_only(work)
+    if isinstance(result, Score):
+        save_score(result, path)
+    return result
+
+
+def _shards(config: BuildConfig, split: str) -> list[Shard]:
+    total = config.num_examples(split)
+    starts = range(0, total, EXAMPLES_PER_SHARD)
+    return [
+        Shard(split=split, index=i, examples=range(s, min(s + EXAMPLES_PER_SHARD, total)))
+        for i, s in enumerate(starts)
+    ]
+
+
+def _render_shard(job: tuple[BuildConfig, Shard]) -> list[dict[str, Any]]:
+    config, shard = job
+    folder = config.out / shard.split
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"shard-{shard.index:04d}.i16"
+    rows: list[dict[str, Any]] = []
+    offset = 0
+    renderer = Renderer(config.soundfont)
+    with path.open("wb") as audio:
+        for number in shard.examples:
+            row, signals = make_example(config, renderer, shard.split, number)
+            row["mix_offset"] += offset
+            row["stems"] = {kind: at + offset for kind, at in row["stems"].items()}
+            for signal in signals:
+                audio.write(signal.astype("<i2").tobytes())
+            offset += len(signals) * EXCERPT_SAMPLES
+            rows.append(row)
+    table = {"sample_rate": SAMPLE_RATE, "examples": rows}
+    path.with_suffix(".json").write_text(json.dumps(table), encoding="utf-8")
+    return [{key: value for key, value in row.items() if key != "notes"} for row in rows]
+
+
+def make_example(
+    config: BuildConfig, renderer: Renderer, split: str, number: int
+) -> tuple[dict[str, Any], list[Pcm]]:
+    """Return the table row and the signals of one example; offsets count from the first."""
+    rng = np.random.default_rng([config.seed, SPLITS.index(split), number])
+    for _ in range(_MAX_ATTEMPTS):
+        score = _draw_score(rng, config, split, number)
+        arrangement = arrange(rng, score, EXCERPT_SAMPLES)
+        if arrangement.num_notes() < MIN_NOTES:
+            continue
+        settings = draw_augmentation(rng)
+        stems, mix = _sound(rng, renderer, arrangement, settings)
+        if np.abs(mix).max() > 0:
+            return _row(arrangement, settings, (split, number), stems, mix)
+    raise DataError(f"no usable excerpt for example {number} of {split} in {_MAX_ATTEMPTS} draws")
+
+
+def _draw_score(rng: np.random.Generator, config: BuildConfig, split: str, number: int) -> Score:
+    if number % 2:
+        return compose(rng, f"generated/{config.seed}/{split}/{number:05d}", _COMPOSED_SECONDS)
+    by_genre = _works_by_genre(config.scores, split)
+    genres = sorted(by_genre)
+    shares = np.array([_GENRE_SHARES[genre] for genre in genres])
+    genre = str(rng.choice(genres, p=shares / shares.sum()))
+    return load_score(config.scores / f"{rng.choice(by_genre[genre])}.json")
+
+
+@cache
+def _works_by_genre(folder: Path, split: str) -> dict[str, list[str]]:
+    table: dict[str, Any] = json.loads((folder / "index.json").read_text(encoding="utf-8"))
+    by_genre: dict[str, list[str]] = {}
+    for work, its_split in table["splits"].items():
+        if its_split == split:
+            genre = load_score(folder / f"{work}.json").genre
+            by_genre.setdefault(genre, []).append(work)
+    return by_genre
+
+
+def _sound(
+    rng: np.random.Generator,
+    renderer: Renderer,
+    arrangement: Arrangement,
+    settings: dict[str, float],
+) -> tuple[dict[str, Pcm], Pcm]:
+    """Return stems by kind and the mix, which is their exact sum plus the noise."""
+    by_kind: dict[str, list[SoundingPart]] = {}
+    for part in arrangement.parts:
+        by_kind.setdefault(part.kind, []).append(part)
+    stems = dict[str, Signal]()
+    for kind in STEM_KINDS:
+        if kind in by_kind:
+            dry = renderer.render(by_kind[kind], EXCERPT_SAMPLES)
+            gain = np.float32(10 ** (rng.uniform(-4, 4) / 20))
+            stems[kind] = colour(dry * gain, settings)
+    total = np.sum(list(stems.values()), axis=0)
+    hiss = noise(rng, EXCERPT_SAMPLES, settings)
+    gain = _level_gain(total, 0.0 if hiss is None else float(np.abs(hiss).max()))
+    whole = {kind: _as_int16(stem * gain) for kind, stem in stems.items()}
+    layers = [*whole.values()] if hiss is None else [*whole.values(), _as_int16(hiss)]
+    mix = np.sum(np.stack(layers), axis=0, dtype=np.int32)
+    return whole, np.asarray(mix, dtype=np.int16)
+
+
+def _level_gain(total: Signal, headroom: float) -> float:
+    """Return the gain to -20 dBFS RMS, less if the peak would pass its limit."""
+    rms, peak = float(np.sqrt(np.mean(total**2))), float(np.abs(total).max())
+    if peak == 0:
+        return 0.0
+    return min(_TARGET_RMS / rms, (_PEAK_LIMIT - 0.001 - headroom) / peak)
+
+
+def _as_int16(samples: Signal) -> Pcm:
+    return np.round(samples * 32767).astype(np.int16)
+
+
+def _row(
+    arrangement: Arrangement,
+    settings: dict[str, float],
+    place: tuple[str, int],
+    stems: dict[str, Pcm],
+    mix: Pcm,
+) -> tuple[dict[str, Any], list[Pcm]]:
+    score, (split, number) = arrangement.score, place
+    signals = list(stems.values())
+    alone = len(signals) == 1 and "noise_dbfs" not in settings
+    row = {
+        "name": f"{split}-{number:05d}",
+        "work": score.work,
+        "source_licence": score.licence,
+        "composer": score.composer,
+        "genre": score.genre,
+        "tempo_bpm": round(arrangement.tempo_bpm, 3),
+        "meter": score.meter,
+        "num_samples": EXCERPT_SAMPLES,
+        "mix_offset": 0 if alone else len(signals) * EXCERPT_SAMPLES,
+        "stems": {kind: i * EXCERPT_SAMPLES for i, kind in enumerate(stems)},
+        "programs": [part.program for part in arrangement.parts],
+        "notes": _note_rows(arrangement),
+        "augmentation": {
+            **settings,
+            "transposition_semitones": arrangement.transposition_semitones,
+            "start_quarters": arrangement.start_quarters,
+            "volumes": [part.volume for part in arrangement.parts],
+            "drum_kit": max((part.kit for part in arrangement.parts), default=0),
+        },
+        "split": split,
+    }
+    return row, signals if alone else [*signals, mix]
+
+
+def _note_rows(arrangement: Arrangement) -> list[list[int]]:
+    rows = [
+        [*note, part.program, STEM_KINDS.index(part.kind)]
+        for part in arrangement.parts
+        for note in part.notes.tolist()
+    ]
+    return sorted(rows)
+
+
+def _write_manifest(
+    config: BuildConfig,
+    works: Sequence[dict[str, str]],
+    splits: dict[str, str],
+    rows: list[dict[str, Any]],
+) -> None:
+    used = {row["work"] for row in rows}
+    counts = {split: sum(row["split"] == split for row in rows) for split in SPLITS}
+    with config.soundfont.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    manifest = {
+        "seed": config.seed,
+        "sample_rate": SAMPLE_RATE,
+        "excerpt_samples": EXCERPT_SAMPLES,
+        "examples": counts,
+        "hours": {s: n * EXCERPT_SAMPLES / SAMPLE_RATE / 3600 for s, n in counts.items()},
+        "soundfont": {"name": config.soundfont.name, "sha256": digest},
+        "works_used": [
+            {"work": work["work"], "licence": work["licence"], "split": splits[work["work"]]}
+            for work in works
+            if work["work"] in used
+        ],
+        "works_unused": [w["work"] for w in works if not w["refused"] and w["work"] not in used],
+        "works_excluded": [
+            {"work": work["work"], "reason": work["refused"]} for work in works if work["refused"]
+        ],
+        "generated_pieces": sum(work.startswith("generated/") for work in used),
+    }
+    (config.out / "manifest.json").write_text(json.dumps(manifest, indent=1), encoding="utf-8")

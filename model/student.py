@@ -1,0 +1,99 @@
+"""The distilled sampler of top-level codes: a chunk at a time, in a few passes.
+
+A row of the factored stack is a chunk. Finished chunks are remembered; the
+chunk under way is seen whole, its undecided frames masked, and each pass
+decides the frames that a fixed order names. Codes enter and leave through the
+codec's own codebook, so that near sounds have near scores.
+"""
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from model.conditioning.embeddings import (
+    LabelEmbedding,
+    RollEmbedding,
+    StemEmbedding,
+    TimingEmbedding,
+)
+from model.config import StudentConfig
+from model.streaming import StackState
+from model.transformer import Transformer
+
+Codes = Int[Tensor, "batch frames"]
+Activations = Float[Tensor, "batch groups width"]
+Logits = Float[Tensor, "batch frames codebook"]
+
+
+class Student(nn.Module):
+    """Scores of all frames of a chunk, given the past, the conditions and what is decided."""
+
+    codebook: Tensor
+
+    def __init__(self, config: StudentConfig) -> None:
+        super().__init__()
+        width = config.transformer.width
+        self.config = config
+        self.register_buffer("codebook", torch.zeros(config.codebook_size, config.latent_width))
+        self.hidden_frame = nn.Parameter(torch.randn(config.latent_width) * 0.02)
+        self.enter = nn.Linear(config.group_frames * (config.latent_width + 1), width)
+        self.positions = nn.Parameter(torch.randn(config.transformer.row_frames(), width) * 0.02)
+        self.labels = LabelEmbedding(config.labels, width)
+        self.timing = TimingEmbedding(config.labels, width)
+        self.roll = RollEmbedding(width)
+        self.stems = StemEmbedding(config.latent_width, width, config.stem_kinds)
+        self.transformer = Transformer(config.transformer)
+        self.norm = nn.LayerNorm(width)
+        self.leave = nn.Linear(width, config.group_frames * config.latent_width)
+        self.bias = nn.Parameter(torch.zeros(config.codebook_size))
+        self.sharpness = nn.Parameter(torch.ones(()))
+
+    def set_codebook(self, codebook: Float[Tensor, "codebook latents"]) -> None:
+        """Take the codec's codebook, centred and scaled to unit variance."""
+        centred = codebook - codebook.mean(0)
+        self.codebook.copy_(centred / centred.std().clamp(min=1e-6))
+
+    def embed(
+        self, codes: Codes, shown: Bool[Tensor, "batch frames"], conditions: Activations
+    ) -> Activations:
+        """Return the stack's input; frames that are not shown are masked."""
+        latents = torch.where(shown.unsqueeze(-1), self.codebook[codes], self.hidden_frame)
+        flags = shown.unsqueeze(-1).to(latents.dtype)
+        grouped = torch.cat([latents, flags], dim=-1).unflatten(1, (-1, self.config.group_frames))
+        table = self.positions
+        index = torch.arange(grouped.shape[1], device=table.device) % len(table)
+        return self.enter(grouped.flatten(2)) + table[index] + conditions
+
+    def logits(self, hidden: Activations) -> Logits:
+        """Return scores by closeness to codebook rows."""
+        latents = self.leave(self.norm(hidden))
+        latents = latents.unflatten(-1, (self.config.group_frames, -1)).flatten(1, 2)
+        return self.sharpness * (latents @ self.codebook.t()) + self.bias
+
+    def forward(
+        self, codes: Codes, shown: Bool[Tensor, "batch frames"], conditions: Activations
+    ) -> Logits:
+        """Return scores for all frames of whole chunks, each seeing the true chunks before it."""
+        clean = self.embed(codes, torch.ones_like(shown), conditions)
+        masked = self.embed(codes, shown, conditions)
+        return self.logits(self.transformer.against(clean, masked))
+
+    def look(
+        self,
+        codes: Codes,
+        shown: Bool[Tensor, "batch frames"],
+        conditions: Activations,
+        memory: StackState,
+    ) -> Logits:
+        """Return scores for one chunk; nothing is remembered."""
+        x = self.embed(codes, shown, conditions)
+        hidden, _ = self.transformer.advance(x, memory, keep=False)
+        return self.logits(hidden)
+
+    def remember(
+        self, codes: Codes, conditions: Activations, memory: StackState
+    ) -> StackState:
+        """Return the memory after a finished chunk."""
+        shown = torch.ones_like(codes, dtype=torch.bool)
+        _, memory = self.transformer.advance(self.embed(codes, shown, conditions), memory)
+        return memory

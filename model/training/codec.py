@@ -1,0 +1,128 @@
+"""Learns one level of the codec: plain autoencoder first, quantised after.
+
+Starting unquantised spares the codebook the chaos of the first steps. Knows
+the data only through `model.data.dataset`.
+"""
+
+import argparse
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from model.codec import Level
+from model.config import SMALL_CODEC
+from model.data.dataset import Example, open_split
+from model.quantizer import start_codebook, update_codebook
+from model.training.loop import Figures, LoopConfig, train
+from model.training.losses import relative_error, snr_db, spectral_terms
+
+COMMITMENT = 0.1
+WAVE_WEIGHTS = (1.0, 1.0, 0.15)
+"""By level: coarse codes should carry spectrum, not phase, which no prior could predict."""
+UNQUANTISED_SHARE = 0.12
+
+
+def random_clips(
+    examples: Sequence[Example], batch: int, samples: int, random: torch.Generator
+) -> Tensor:
+    """Return float clips of mixes and, one time in four, of single stems; loudness varied."""
+    clips = np.empty((batch, samples), np.float32)
+    for row in range(batch):
+        audio = _source(examples, random)
+        start = _below(len(audio) - samples, random)
+        clips[row] = audio[start : start + samples].astype(np.float32) / 32768
+    gains = 10 ** (torch.empty(batch, 1).uniform_(-8, 4, generator=random) / 20)
+    return (torch.from_numpy(clips) * gains).clamp(-1, 1)
+
+
+def _source(examples: Sequence[Example], random: torch.Generator) -> np.ndarray:
+    example = examples[_below(len(examples), random)]
+    kinds = example.stem_kinds()
+    if _below(4, random) == 0 and kinds:
+        kind = kinds[_below(len(kinds), random)]
+        stem = example.stem(kind)
+        if stem is not None:
+            return stem
+    return example.mix()
+
+
+def _below(limit: int, random: torch.Generator) -> int:
+    return int(torch.randint(max(limit, 1), (1,), generator=random))
+
+
+def step_of(
+    level: Level, index: int, examples: Sequence[Example], batch: int, samples: int
+) -> Callable[[int, torch.Generator, float], tuple[Tensor, Figures]]:
+    """Return the step function that `loop.train` calls."""
+    started = False
+    weight = WAVE_WEIGHTS[index]
+
+    def step(number: int, random: torch.Generator, spent: float) -> tuple[Tensor, Figures]:
+        nonlocal started
+        audio = random_clips(examples, batch, samples, random)
+        with torch.autocast("cpu", torch.bfloat16):
+            latents = level.latents(audio)
+        latents = latents.float()
+        commitment, restarted = latents.new_zeros(()), 0
+        quantised = latents
+        if spent >= UNQUANTISED_SHARE:
+            if not started and not bool(level.quantizer.codebook.any()):
+                start_codebook(level.quantizer, latents, random)
+            started = True
+            quantised, commitment, codes = level.quantizer.straight_through(latents)
+            restarted = update_codebook(level.quantizer, latents, codes, random)
+        with torch.autocast("cpu", torch.bfloat16):
+            made = level.render(quantised)
+        made = made.float()
+        terms = spectral_terms(made, audio)
+        wave = relative_error(made, audio)
+        loss = weight * wave + terms.convergence + 0.5 * terms.log_magnitude + COMMITMENT * commitment
+        return loss, {
+            "wave": float(wave.detach()),
+            "convergence": float(terms.convergence.detach()),
+            "log": float(terms.log_magnitude.detach()),
+            "commitment": float(commitment.detach()),
+            "restarted": restarted,
+            "snr_db": snr_db(made.detach(), audio),
+        }
+
+    return step
+
+
+def main() -> None:
+    """Train the level named on the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--level", type=int, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--max-minutes", type=float, default=20)
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--samples", type=int, default=16_384)
+    parser.add_argument("--learning-rate", type=float, default=6e-4)
+    parser.add_argument("--seed", type=int, default=1)
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    torch.manual_seed(arguments.seed)
+    torch.set_num_threads(1)
+    level = Level(SMALL_CODEC, arguments.level)
+    examples = open_split(arguments.data, "train")
+    train(
+        level,
+        step_of(level, arguments.level, examples, arguments.batch, arguments.samples),
+        LoopConfig(
+            out=arguments.out,
+            max_minutes=arguments.max_minutes,
+            learning_rate=arguments.learning_rate,
+            seed=arguments.seed,
+            average=0.995,
+            weight_decay=0.0,
+        ),
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,162 @@
+"""The loop that every training shares: a time box, a schedule, resumable checkpoints.
+
+Knows neither model nor loss: a `step` function is given. Progress goes to the
+log and to `history.jsonl`, one row a report.
+"""
+
+import json
+import logging
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+log = logging.getLogger(__name__)
+Figures = Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoopConfig:
+    """How long and how fast to learn."""
+
+    out: Path
+    max_minutes: float
+    learning_rate: float = 3e-4
+    final_rate: float = 0.05
+    """The last learning rate, relative to the first."""
+    warm_up_steps: int = 50
+    weight_decay: float = 0.01
+    clip_norm: float = 1.0
+    average: float = 0.998
+    """Decay of the averaged weights, which are the ones that ship."""
+    save_minutes: float = 3.0
+    report_steps: int = 50
+    seed: int = 1
+
+
+@dataclass(slots=True)
+class Clock:
+    """Training time so far, over all sittings."""
+
+    step: int = 0
+    minutes: float = 0.0
+
+
+def train(
+    module: nn.Module,
+    step: Callable[[int, torch.Generator, float], tuple[Tensor, Figures]],
+    config: LoopConfig,
+) -> nn.Module:
+    """Return the averaged module after learning for the time box; resumes what `out` holds.
+
+    `step` takes the step number, a random generator and the share of the time
+    box spent (0 to 1), and returns the loss with figures to report.
+    """
+    config.out.mkdir(parents=True, exist_ok=True)
+    parameters = [p for p in module.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(
+        parameters, config.learning_rate, betas=(0.9, 0.98), weight_decay=config.weight_decay
+    )
+    averaged = {name: value.detach().clone() for name, value in module.state_dict().items()}
+    clock = _resume(config, module, optimizer, averaged)
+    random = torch.Generator().manual_seed(config.seed * 1_000_003 + clock.step)
+    last_save = last_tick = time.monotonic()
+    sums: dict[str, float] = {}
+    while clock.minutes < config.max_minutes:
+        spent = clock.minutes / config.max_minutes
+        for group in optimizer.param_groups:
+            group["lr"] = config.learning_rate * _rate(config, clock.step, spent)
+        loss, figures = step(clock.step, random, spent)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(parameters, config.clip_norm)
+        optimizer.step()
+        _average(averaged, module, min(config.average, (1 + clock.step) / (10 + clock.step)))
+        clock.step += 1
+        now = time.monotonic()
+        clock.minutes += (now - last_tick) / 60
+        last_tick = now
+        for name, value in {"loss": float(loss.detach()), **figures}.items():
+            sums[name] = sums.get(name, 0.0) + value / config.report_steps
+        if clock.step % config.report_steps == 0:
+            _report(config, clock, sums)
+            sums = {}
+        if now - last_save > 60 * config.save_minutes:
+            _save(config, module, optimizer, averaged, clock)
+            last_save = now
+    _save(config, module, optimizer, averaged, clock)
+    module.load_state_dict(averaged)
+    return module
+
+
+def _rate(config: LoopConfig, step: int, spent: float) -> float:
+    warm = min(1.0, (step + 1) / config.warm_up_steps)
+    hold = min(1.0, max(0.0, (1 - spent) / 0.6))
+    return warm * (config.final_rate + (1 - config.final_rate) * hold)
+
+
+@torch.no_grad()
+def _average(averaged: dict[str, Tensor], module: nn.Module, decay: float) -> None:
+    for name, value in module.state_dict().items():
+        if value.is_floating_point() and "codebook" not in name:
+            averaged[name].lerp_(value, 1 - decay)
+        else:
+            averaged[name].copy_(value)
+
+
+def _report(config: LoopConfig, clock: Clock, sums: Mapping[str, float]) -> None:
+    row = {"step": clock.step, "minutes": round(clock.minutes, 2)}
+    row |= {name: round(value, 4) for name, value in sums.items()}
+    log.info("%s", json.dumps(row))
+    with (config.out / "history.jsonl").open("a") as history:
+        history.write(json.dumps(row) + "\n")
+
+
+def _save(
+    config: LoopConfig,
+    module: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    averaged: Mapping[str, Tensor],
+    clock: Clock,
+) -> None:
+    whole = {
+        "module": module.state_dict(),
+        "buffers": dict(module.named_buffers()),
+        "averaged": dict(averaged),
+        "optimizer": optimizer.state_dict(),
+        "step": clock.step,
+        "minutes": clock.minutes,
+    }
+    temporary = config.out / "checkpoint.tmp"
+    torch.save(whole, temporary)
+    os.replace(temporary, config.out / "checkpoint.pt")
+
+
+def _resume(
+    config: LoopConfig,
+    module: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    averaged: dict[str, Tensor],
+) -> Clock:
+    path = config.out / "checkpoint.pt"
+    if not path.exists():
+        return Clock()
+    whole = torch.load(path, weights_only=True)
+    module.load_state_dict(whole["module"])
+    for name, value in module.named_buffers():
+        value.copy_(whole["buffers"][name])
+    optimizer.load_state_dict(whole["optimizer"])
+    averaged.update(whole["averaged"])
+    log.info("resumed at step %d, %.1f minutes", whole["step"], whole["minutes"])
+    return Clock(whole["step"], whole["minutes"])
+
+
+def load_averaged(module: nn.Module, folder: Path) -> nn.Module:
+    """Return the module holding the averaged weights of a training's folder, in eval mode."""
+    whole = torch.load(folder / "checkpoint.pt", weights_only=True)
+    module.load_state_dict(whole["averaged"])
+    return module.eval().requires_grad_(False)

@@ -1,0 +1,296 @@
+"""The stack of factored attention (paper section 4.1, appendix A).
+
+A sequence is folded into rows. A layer attends within its row, down its
+column, or to the whole previous row; lyric models add dense, prefix and encoder
+layers. `forward` takes aligned whole rows at once; `advance` continues from a
+state, frame by frame or row by row, with the same result.
+"""
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from model.config import TransformerConfig
+from model.errors import ConditionError
+from model.streaming import LayerState, StackState, empty_layer
+
+Activations = Float[Tensor, "batch frames width"]
+Heads = Float[Tensor, "batch heads frames head_width"]
+
+STREAMED_KINDS = frozenset({"row", "column", "previous"})
+
+
+class Linear(nn.Module):
+    """A linear map stored (in, out), as the published checkpoints store it."""
+
+    def __init__(self, inputs: int, outputs: int, std: float = 0.02) -> None:
+        super().__init__()
+        self.w = nn.Parameter(torch.randn(inputs, outputs) * std)
+        self.b = nn.Parameter(torch.zeros(outputs))
+
+    def forward(self, x: Float[Tensor, "*axes inputs"]) -> Float[Tensor, "*axes outputs"]:
+        """Return x w + b."""
+        return F.linear(x, self.w.t(), self.b)
+
+
+class Mlp(nn.Module):
+    """Two maps around x * sigmoid(1.702 x)."""
+
+    def __init__(self, width: int, hidden: int) -> None:
+        super().__init__()
+        self.enter = Linear(width, hidden)
+        self.leave = Linear(hidden, width)
+
+    def forward(self, x: Activations) -> Activations:
+        """Return the transformed activations."""
+        hidden = self.enter(x)
+        return self.leave(hidden * torch.sigmoid(1.702 * hidden))
+
+
+class Attention(nn.Module):
+    """One factored attention; `kind` says what a frame may see."""
+
+    def __init__(self, config: TransformerConfig, kind: str) -> None:
+        super().__init__()
+        self.config, self.kind = config, kind
+        self.inner = int(config.attention_multiplier * config.width)
+        self.heads = config.heads
+        outputs = self.inner if kind == "encoder" else 3 * self.inner
+        self.enter = Linear(config.width, outputs)
+        self.leave = Linear(self.inner, config.width)
+        if kind == "encoder":
+            self.encoder_pair = Linear(config.width, 2 * self.inner)
+        if kind == "column" and config.relative:
+            self.row_distance = nn.Parameter(torch.zeros(config.heads, config.rows + 1))
+
+    def pairs(self, x: Activations) -> tuple[Activations, Activations]:
+        """Return queries, and keys with values side by side."""
+        made = self.enter(x)
+        return made[..., : self.inner], made[..., self.inner :]
+
+    def attend(
+        self,
+        queries: Float[Tensor, "*batch frames inner"],
+        pairs: Float[Tensor, "*batch seen pair"],
+        mask: Tensor | None = None,
+    ) -> Float[Tensor, "*batch frames inner"]:
+        """Return the mix of values; `mask` is boolean (may see) or a float bias."""
+        keys, values = pairs.chunk(2, dim=-1)
+        mixed = F.scaled_dot_product_attention(
+            self._split(queries), self._split(keys), self._split(values), attn_mask=mask
+        )
+        return mixed.transpose(1, 2).reshape(queries.shape)
+
+    def _split(self, x: Float[Tensor, "*batch frames inner"]) -> Heads:
+        flat = x.reshape(-1, x.shape[-2], self.heads, self.inner // self.heads)
+        return flat.transpose(1, 2)
+
+    def forward(self, x: Activations, encoded: Activations | None = None) -> Activations:
+        """Return the mix over whole rows from the start of the grid."""
+        if self.kind == "encoder":
+            if encoded is None:
+                raise ConditionError("an encoder layer needs encoded lyrics, none were given")
+            return self.leave(self.attend(self.enter(x), self.encoder_pair(encoded)))
+        queries, pairs = self.pairs(x)
+        return self.leave(self._whole(queries, pairs, pairs))
+
+    def against(
+        self, queries: Activations, past: Activations, own: Activations
+    ) -> Activations:
+        """Return the mix where earlier rows are seen through `past` and the own row through `own`.
+
+        This is how many rows of a masked student are trained at once, each
+        against the finished rows before it. The own row is seen whole.
+        """
+        return self.leave(self._whole(queries, past, own))
+
+    def _whole(self, queries: Activations, past: Activations, own: Activations) -> Activations:
+        if self.kind == "dense":
+            return self.attend(queries, own, _causal(queries.shape[1], queries))
+        if self.kind == "prefix":
+            return self._prefix(queries, own)
+        length = self.config.row_frames()
+        folded = [x.unflatten(1, (-1, length)) for x in (queries, past, own)]
+        whole = {"row": self._whole_row, "column": self._whole_column}
+        return whole.get(self.kind, self._whole_previous)(*folded).flatten(1, 2)
+
+    def _whole_row(self, queries: Tensor, past: Tensor, own: Tensor) -> Tensor:
+        del past
+        mask = _causal(queries.shape[2], queries) if self.config.causal_rows else None
+        return self.attend(queries, own, mask)
+
+    def _whole_column(self, queries: Tensor, past: Tensor, own: Tensor) -> Tensor:
+        rows = queries.shape[1]
+        queries, past, own = (x.transpose(1, 2) for x in (queries, past, own))
+        distance = torch.arange(rows, device=queries.device)
+        distance = distance[:, None] - distance[None, :]
+        sees_past = (distance > 0) & (distance <= self.config.rows)
+        if past is own:
+            mask = self._biased(sees_past | (distance == 0), distance)
+            return self.attend(queries, own, mask).transpose(1, 2)
+        mask = self._biased(
+            torch.cat([sees_past, distance == 0], dim=1), torch.cat([distance, distance], dim=1)
+        )
+        return self.attend(queries, torch.cat([past, own], dim=2), mask).transpose(1, 2)
+
+    def _biased(self, sees: Bool[Tensor, "frames seen"], distance: Tensor) -> Tensor:
+        if not self.config.relative:
+            return sees
+        bias = self.row_distance[:, distance.clamp(0, self.config.rows)]
+        return bias.masked_fill(~sees, float("-inf"))
+
+    def _whole_previous(self, queries: Tensor, past: Tensor, own: Tensor) -> Tensor:
+        del own
+        before = torch.cat([torch.zeros_like(past[:, :1]), past[:, :-1]], dim=1)
+        return self.attend(queries, before)
+
+    def _prefix(self, queries: Activations, own: Activations) -> Activations:
+        # The published prefix is one row's worth longer than the lyrics, also when they fit.
+        rows, seen = self.config.rows, self.config.prefix_frames
+        seen = (seen // rows + 1) * rows
+        mask = _causal(queries.shape[1], queries)[:, :seen]
+        return self.attend(queries, own[:, :seen], mask)
+
+    def advance(
+        self, x: Activations, state: LayerState, *, keep: bool = True
+    ) -> tuple[Activations, LayerState]:
+        """Return the mix for the next frames of one row, and the state after them.
+
+        With `keep` false the state stays: a student looks before it decides.
+        """
+        queries, pairs = self.pairs(x)
+        start = state.current.shape[1]
+        own = torch.cat([state.current, pairs], dim=1)
+        advance = {"row": self._advance_row, "column": self._advance_column}
+        mixed = advance.get(self.kind, self._advance_previous)(queries, own, state, start)
+        after = state
+        if keep:
+            after = state.append(
+                pairs, row_frames=self.config.row_frames(), keep_rows=self._rows_kept()
+            )
+        return self.leave(mixed), after
+
+    def _rows_kept(self) -> int:
+        return {"row": 1, "previous": 1}.get(self.kind, self.config.rows)
+
+    def _advance_row(self, queries: Tensor, own: Tensor, state: LayerState, start: int) -> Tensor:
+        del state
+        if not self.config.causal_rows:
+            return self.attend(queries, own)
+        frames = queries.shape[1]
+        return self.attend(queries, own, _causal(start + frames, queries)[start:])
+
+    def _advance_column(
+        self, queries: Tensor, own: Tensor, state: LayerState, start: int
+    ) -> Tensor:
+        frames, rows = queries.shape[1], state.rows.shape[1]
+        column = state.rows[:, :, start : start + frames].transpose(1, 2)
+        seen = torch.cat([column, own[:, start:, None]], dim=2)
+        mask = None
+        if self.config.relative:
+            distance = torch.arange(rows, -1, -1, device=queries.device)
+            mask = self.row_distance[:, distance].unsqueeze(1)
+        return self.attend(queries.unsqueeze(2), seen, mask).squeeze(2)
+
+    def _advance_previous(
+        self, queries: Tensor, own: Tensor, state: LayerState, start: int
+    ) -> Tensor:
+        del start
+        if state.rows.shape[1] == 0:
+            return torch.zeros_like(queries) + 0 * own[:, :1, : queries.shape[-1]]
+        return self.attend(queries, state.rows[:, -1])
+
+
+class Layer(nn.Module):
+    """x + a + m, with a = attention(norm(x)) and m = mlp(norm(x + a))."""
+
+    def __init__(self, config: TransformerConfig, kind: str) -> None:
+        super().__init__()
+        self.before_attention = nn.LayerNorm(config.width)
+        self.attention = Attention(config, kind)
+        self.before_mlp = nn.LayerNorm(config.width)
+        self.mlp = Mlp(config.width, int(config.mlp_multiplier * config.width))
+
+    def finish(self, x: Activations, attended: Activations) -> Activations:
+        """Return the layer's output once attention is known."""
+        between = x + attended
+        return between + self.mlp(self.before_mlp(between))
+
+    def forward(self, x: Activations, encoded: Activations | None = None) -> Activations:
+        """Return the layer's output over whole rows."""
+        return self.finish(x, self.attention(self.before_attention(x), encoded))
+
+    def advance(
+        self, x: Activations, state: LayerState, *, keep: bool
+    ) -> tuple[Activations, LayerState]:
+        """Return the layer's output for the next frames of one row, and its state."""
+        attended, state = self.attention.advance(self.before_attention(x), state, keep=keep)
+        return self.finish(x, attended), state
+
+
+class Transformer(nn.Module):
+    """All layers."""
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.layers = nn.ModuleList(Layer(config, kind) for kind in config.layer_kinds())
+
+    def stack(self) -> list[Layer]:
+        """Return the layers, first to last."""
+        return [layer for layer in self.layers if isinstance(layer, Layer)]
+
+    def start(self, batch: int) -> StackState:
+        """Return the state of sessions that have heard nothing.
+
+        Raises:
+            ConditionError: A layer kind that cannot stream.
+        """
+        kinds = set(self.config.layer_kinds()) - STREAMED_KINDS
+        if kinds:
+            raise ConditionError(f"layers of kind {sorted(kinds)} do not stream")
+        return tuple(
+            empty_layer(
+                layer.attention.enter.b,
+                batch=batch,
+                row_frames=self.config.row_frames(),
+                pair=2 * layer.attention.inner,
+            )
+            for layer in self.stack()
+        )
+
+    def forward(self, x: Activations, encoded: Activations | None = None) -> Activations:
+        """Return the output over whole rows from the start of the grid."""
+        for layer in self.stack():
+            x = layer(x, encoded)
+        return x
+
+    def against(self, clean: Activations, masked: Activations) -> Activations:
+        """Return the output of masked rows, each seeing the clean rows before it."""
+        for layer in self.stack():
+            attention = layer.attention
+            clean_queries, clean_pairs = attention.pairs(layer.before_attention(clean))
+            queries, pairs = attention.pairs(layer.before_attention(masked))
+            masked = layer.finish(masked, attention.against(queries, clean_pairs, pairs))
+            clean = layer.finish(
+                clean, attention.against(clean_queries, clean_pairs, clean_pairs)
+            )
+        return masked
+
+    def advance(
+        self, x: Activations, state: StackState, *, keep: bool = True
+    ) -> tuple[Activations, StackState]:
+        """Return the output for the next frames, which stay within one row, and the state."""
+        room = self.config.row_frames() - state[0].current.shape[1]
+        if x.shape[1] > room:
+            raise ValueError(f"{x.shape[1]} frames were given, the row has room for {room} frames")
+        after: list[LayerState] = []
+        for layer, past in zip(self.stack(), state, strict=True):
+            x, now = layer.advance(x, past, keep=keep)
+            after.append(now)
+        return x, tuple(after)
+
+
+def _causal(frames: int, like: Tensor) -> Bool[Tensor, "frames frames"]:
+    return torch.ones(frames, frames, dtype=torch.bool, device=like.device).tril()
