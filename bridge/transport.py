@@ -20,7 +20,7 @@ from bridge.errors import InvalidRequestError
 MIN_BPM = 10
 MAX_BPM = 999
 MAX_METER = 64
-MAX_CHANGES = 1000
+MAX_CHANGES = 4000
 MAX_BARS = 10_000
 MAX_NUMBER = 10**18
 _LONGEST_DECIMAL = 64
