@@ -6,18 +6,16 @@ and nothing of who else is served.
 """
 
 import asyncio
-import hashlib
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from functools import partial
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
-import numpy as np
-
+from bridge.model_time import feed_blocks, heard, model_conditions
 from bridge.ports import Audio, Conditions, Generator, Mono, S
-from bridge.render import Assembly, feed_blocks, heard, model_conditions, place
+from bridge.render import Assembly, place
 from bridge.request import Accepted, AudioBlock, Done, Progress
 from bridge.session import ProgressMeter, Session, SessionState
 from bridge.store import TakeStore
@@ -26,6 +24,7 @@ from bridge.workers import Worker
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
+U = TypeVar("U")
 
 FIDELITY_SECONDS = 3
 """How much of the prime's end is tried on the codec."""
@@ -43,6 +42,15 @@ class Tools(Generic[S]):
     sound: Worker
     store: TakeStore
     clock: Callable[[], float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Prepared:
+    """What the sound worker makes of a request before the model hears it."""
+
+    audio: Mono
+    conditions: Conditions
+    assembly: Assembly
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,48 +72,49 @@ class Job(Generic[S]):
         info = tools.generator.info
         self._info = info
         self._place = place(session.request, info)
-        self._assembly = Assembly(session.request, self._place)
         self._started_s = tools.clock()
         self._first_audio_s: float | None = None
         self._meter = ProgressMeter(self._expected_steps(), tools.clock)
         self._accepted = False
         self._decodable: S | None = None
         self._more = asyncio.Event()
-        self._hash = hashlib.sha256()
-        self._sent_samples = 0
-        self._blocks: list[Audio] = []
 
     async def run(self) -> None:
         """Render the request; events go to the session."""
         self._session.move(SessionState.PRIMING)
-        state = await self._prime()
+        prepared = await self._on_sound(self._prepare)
+        state = await self._prime(prepared)
         self._session.move(SessionState.GENERATING)
-        codes = await self._generate(state)
+        assembly = prepared.assembly
+        codes, _ = await _together(self._step_to_the_end(state), self._decode(assembly))
+        await self._report(self._meter.finish("decode"))
         self._session.move(SessionState.KEEPING)
-        done = await asyncio.to_thread(self._keep, codes)
-        await self._session.events.put(done)
+        elapsed_s = self._tools.clock() - self._started_s
+        take = await asyncio.to_thread(self._keep, assembly, codes)
+        await self._session.events.put(self._done(take, assembly, elapsed_s))
 
-    async def _prime(self) -> S:
-        generator = self._tools.generator
-        audio, conditions = await self._on_sound(self._prepare)
-        anchor = self._place.anchor_sample
-        state = await self._on_model(lambda: generator.open(conditions, anchor))
-        accepting = asyncio.create_task(self._accept(audio))
-        try:
-            for block in feed_blocks(audio, self._info.feed_samples):
-                state = await self._on_model(partial(generator.feed, state, block))
-                await self._report(self._meter.advance("prime"))
-            await accepting
-        finally:
-            accepting.cancel()
+    def _prepare(self) -> _Prepared:
+        request, sample_map = self._request, self._place.sample_map
+        start = request.prime_start_sample
+        return _Prepared(
+            audio=heard(request, sample_map),
+            conditions=model_conditions(request.conditions, sample_map, start),
+            assembly=Assembly(request, self._place),
+        )
+
+    async def _prime(self, prepared: _Prepared) -> S:
+        anchor = self._place.sample_map.anchor_sample
+        opening = partial(self._tools.generator.open, prepared.conditions, anchor)
+        state = await self._on_model(opening)
+        state, _ = await _together(self._feed(state, prepared.audio), self._accept(prepared.audio))
         self._offer(await self._on_model(state.fork))
         return state
 
-    def _prepare(self) -> tuple[Mono, Conditions]:
-        request = self._request
-        start = request.prime_start_sample
-        conditions = model_conditions(request.conditions, self._place, start)
-        return heard(request, self._place), conditions
+    async def _feed(self, state: S, audio: Mono) -> S:
+        for block in feed_blocks(audio, self._info.feed_samples):
+            state = await self._on_model(partial(self._tools.generator.feed, state, block))
+            await self._report(self._meter.advance("prime"))
+        return state
 
     async def _accept(self, audio: Mono) -> None:
         tried = audio[-FIDELITY_SECONDS * self._info.sample_rate :]
@@ -113,7 +122,7 @@ class Job(Generic[S]):
         accepted = Accepted(
             request_id=self._request.request_id,
             seed=self._request.plan.seed,
-            anchor_sample=self._place.anchor_sample,
+            anchor_sample=self._place.sample_map.anchor_sample,
             splice_sample=self._place.splice_sample,
             expected_samples=self._request.num_samples,
             codec_fidelity=fidelity,
@@ -124,20 +133,10 @@ class Job(Generic[S]):
         await self._session.events.put(accepted)
         self._accepted = True
 
-    async def _generate(self, state: S) -> bytes:
-        try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._decode())
-                stepping = group.create_task(self._step_to_the_end(state))
-        except BaseExceptionGroup as failures:
-            raise failures.exceptions[0] from None
-        await self._report(self._meter.finish("decode"))
-        return stepping.result()
-
     async def _step_to_the_end(self, state: S) -> bytes:
         limit = STALLED_FACTOR * (self._expected_steps() + 64)
         for _ in range(limit):
-            if state.decodable_sample >= self._place.end_block * self._info.block_samples:
+            if state.decodable_sample >= self._place.decoded_samples:
                 return await self._on_model(state.to_bytes)
             made = await self._on_model(partial(self._step, state))
             state = made.state
@@ -146,7 +145,7 @@ class Job(Generic[S]):
             await self._report(self._meter.advance(made.phase))
         raise RuntimeError(
             f"the generator settled {state.settled_sample} model samples in {limit} steps, "
-            f"{self._place.end_block * self._info.block_samples} were wanted"
+            f"{self._place.decoded_samples} were wanted"
         )
 
     def _step(self, state: S) -> _Made[S]:
@@ -160,11 +159,13 @@ class Job(Generic[S]):
         self._decodable = state
         self._more.set()
 
-    async def _decode(self) -> None:
+    async def _decode(self, assembly: Assembly) -> None:
         for block in range(self._place.first_block, self._place.end_block):
             state = await self._decodable_state(block)
-            audio = await self._on_sound(partial(self._assemble, state, block))
-            await self._send(audio)
+            start = assembly.next_sample
+            audio = await self._on_sound(partial(self._assemble, assembly, state, block))
+            if audio.shape[1]:
+                await self._send(start, audio)
 
     async def _decodable_state(self, block: int) -> S:
         end = (block + 1) * self._info.block_samples
@@ -173,45 +174,34 @@ class Job(Generic[S]):
             await self._more.wait()
         return self._decodable
 
-    def _assemble(self, state: S, block: int) -> Audio:
-        decoded = self._tools.generator.decode(state, block)
-        audio = self._assembly.push(decoded, last=block + 1 == self._place.end_block)
-        self._hash.update(np.ascontiguousarray(audio.T).astype("<f4", copy=False).tobytes())
-        return audio
+    def _assemble(self, assembly: Assembly, state: S, block: int) -> Audio:
+        return assembly.push(block, self._tools.generator.decode(state, block))
 
-    async def _send(self, audio: Audio) -> None:
-        if audio.shape[1] == 0:
-            return
+    async def _send(self, start_sample: int, audio: Audio) -> None:
         if self._first_audio_s is None:
             self._first_audio_s = self._tools.clock()
-        start = self._place.splice_sample + self._sent_samples
-        self._sent_samples += audio.shape[1]
-        if self._request.write_file:
-            self._blocks.append(audio)
-        await self._session.events.put(AudioBlock(start_sample=start, samples=audio))
+        await self._session.events.put(AudioBlock(start_sample=start_sample, samples=audio))
 
-    def _keep(self, codes: bytes) -> Done:
-        request, info = self._request, self._info
-        elapsed_s = self._tools.clock() - self._started_s
-        told = summary(request, self._place.anchor_sample)
-        sha256 = self._hash.hexdigest()
+    def _keep(self, assembly: Assembly, codes: bytes) -> Take:
+        info, plan = self._info, self._request.plan
+        told = summary(self._request, self._place.sample_map.anchor_sample)
         take = Take(
-            id=take_id(told, request.plan, info.fingerprint, sha256),
+            id=take_id(told, plan, info.fingerprint, assembly.sha256),
             request=told,
-            plan=request.plan,
+            plan=plan,
             model=info.name,
             fingerprint=info.fingerprint,
             licence=info.output_licence,
             parents=(),
-            sha256=sha256,
-            num_samples=self._sent_samples,
-            gain_db=self._assembly.gain_db,
+            sha256=assembly.sha256,
+            num_samples=assembly.next_sample - self._place.splice_sample,
+            gain_db=assembly.gain_db,
             codes=codes,
         )
         self._tools.store.save(take)
-        return self._done(take, elapsed_s)
+        return take
 
-    def _done(self, take: Take, elapsed_s: float) -> Done:
+    def _done(self, take: Take, assembly: Assembly, elapsed_s: float) -> Done:
         first_audio_s = self._first_audio_s or self._started_s
         return Done(
             take_id=take.id,
@@ -222,6 +212,7 @@ class Job(Generic[S]):
             first_audio_ms=1000 * (first_audio_s - self._started_s),
             gain_db=take.gain_db,
             licence=take.licence,
+            lead_in=assembly.lead_in,
         )
 
     async def _report(self, progress: Progress) -> None:
@@ -236,10 +227,20 @@ class Job(Generic[S]):
 
     def _expected_steps(self) -> int:
         fed = self._place.fed_samples
-        missing = self._place.end_block * self._info.block_samples - fed
+        missing = self._place.decoded_samples - fed
         speed = self._tools.generator.steps_per_second(self._request.plan)
         steps = math.ceil(missing / self._info.sample_rate * speed)
         return steps + math.ceil(fed / self._info.feed_samples)
+
+
+async def _together(first: Coroutine[Any, Any, T], second: Coroutine[Any, Any, U]) -> tuple[T, U]:
+    """Return both results; a failure of one ends the other and is raised as it is."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = group.create_task(first), group.create_task(second)
+    except BaseExceptionGroup as failures:
+        raise failures.exceptions[0] from None
+    return tasks[0].result(), tasks[1].result()
 
 
 def _advice(fidelity: float) -> str:

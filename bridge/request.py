@@ -5,7 +5,7 @@ Checked here once, so that no wire decides what is allowed. Knows neither
 engine nor model.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
@@ -128,6 +128,11 @@ class Done:
     first_audio_ms: float
     gain_db: float
     licence: str
+    lead_in: Audio = field(
+        default_factory=lambda: np.zeros((0, 0), np.float32), repr=False, compare=False
+    )
+    """Generated side of the crossfade that ends at the splice, for `bridge.splice.joined`; it is
+    no part of the result."""
 
 
 RenderEvent: TypeAlias = Accepted | Progress | AudioBlock | Done
