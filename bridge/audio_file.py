@@ -1,0 +1,354 @@
+"""Audio files: read with every claim checked, written whole or not at all.
+
+Results are Broadcast Wave files (EBU Tech 3285 v2) of float32: `bext` holds the
+place on the session's timeline, iXML where the audio comes from. Knows neither
+models nor takes.
+"""
+
+import errno
+import hashlib
+import os
+import re
+import stat
+import struct
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from itertools import count
+from pathlib import Path
+from typing import BinaryIO, Final
+from uuid import uuid4
+from xml.etree import ElementTree as Xml
+
+import numpy as np
+import soundfile as sf  # pyright: ignore[reportMissingTypeStubs]
+
+from bridge.errors import BridgeError, InvalidRequestError, NotFoundError, NotReadyError
+from bridge.ports import Audio
+from bridge.request import MAX_PRIME_SECONDS, check_format
+
+MAX_FILE_BYTES: Final = 2**32 - 1
+"""RIFF counts its bytes in 32 bits."""
+MAX_CHUNKS: Final = 1000
+MAX_TIME_REFERENCE: Final = 2**64 - 1
+ORIGINATOR: Final = "jukebox-bridge"
+
+_BLOCK_FRAMES: Final = 1 << 18
+_IEEE_FLOAT: Final = 3
+_LOUDNESS_UNKNOWN: Final = 0x7FFF
+_BEXT: Final = struct.Struct("<256s32s32s10s8sQH64s5h180x")
+_BEXT_TIME_REFERENCE: Final = 338
+_NOT_XML: Final = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_NO_HARD_LINKS: Final = {errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK}
+# What a file begins with: the chunk of its samples and the byte order of chunk sizes.
+_CONTAINERS: Final = {b"RIFF": (b"data", "<"), b"FORM": (b"SSND", ">"), b"fLaC": None}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AudioClip:
+    """Audio and its rate in Hz."""
+
+    samples: Audio
+    sample_rate: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provenance:
+    """Where a result comes from; written into its file."""
+
+    model: str
+    fingerprint: str
+    seed: int
+    request_id: str
+    licence: str
+    take_id: str = ""
+
+
+def sha256_of(audio: Audio) -> str:
+    """Return the SHA-256 of the samples as interleaved little-endian float32, in hex."""
+    return hashlib.sha256(_interleaved(audio)).hexdigest()
+
+
+def read_audio(path: Path, max_seconds: float = MAX_PRIME_SECONDS) -> AudioClip:
+    """Return the audio of a WAV, AIFF or FLAC file.
+
+    Raises:
+        NotFoundError: There is no such file.
+        InvalidRequestError: Not one of these formats, truncated, empty, too
+            long, NaN inside, or a rate or channel count that is not served.
+    """
+    if not path.exists():
+        raise NotFoundError(f"there is no file {path}")
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise InvalidRequestError(f"{path} is no regular file")
+    try:
+        with path.open("rb", buffering=0) as file:
+            _check_claim(path, file)
+            file.seek(0)
+            return _decode(path, file, max_seconds)
+    except PermissionError as error:
+        raise InvalidRequestError(f"{path} may not be read: {error.strerror}") from error
+
+
+def read_time_reference(path: Path) -> int | None:
+    """Return the session sample that a WAV file says it begins at, None if it does not say.
+
+    Raises:
+        NotFoundError: There is no such file.
+    """
+    try:
+        with path.open("rb") as file:
+            container = file.read(12)
+            if container[:4] != b"RIFF":
+                return None
+            for name, at, num_bytes in _chunks(file, "<"):
+                if name == b"bext" and num_bytes >= _BEXT_TIME_REFERENCE + 8:
+                    file.seek(at + _BEXT_TIME_REFERENCE)
+                    return int(struct.unpack("<Q", file.read(8))[0])
+    except FileNotFoundError as error:
+        raise NotFoundError(f"there is no file {path}") from error
+    return None
+
+
+def write_audio(
+    path: Path,
+    clip: AudioClip,
+    start_sample: int,
+    provenance: Provenance,
+    *,
+    overwrite: bool = False,
+    written_at: datetime | None = None,
+) -> Path:
+    """Return where the clip now lies: the path given, or if that is taken `name-2.wav` and so on.
+
+    The file appears under its name complete and synced; a failure leaves none.
+
+    Args:
+        path: The file wanted; its folder must exist.
+        clip: The audio, mono or stereo.
+        start_sample: Session sample of the first sample, the `bext` time reference.
+        provenance: What made it.
+        overwrite: Whether a file of this name is replaced.
+        written_at: The date inside; now by default.
+
+    Raises:
+        InvalidRequestError: More than 4 GiB, or a start before sample 0.
+        NotFoundError: The folder does not exist.
+        NotReadyError: The folder cannot be written to, or the disk is full.
+    """
+    if not 0 <= start_sample <= MAX_TIME_REFERENCE:
+        raise InvalidRequestError(
+            f"the file would begin at sample {start_sample}, "
+            f"a time reference is 0 to {MAX_TIME_REFERENCE} samples"
+        )
+    data = _interleaved(clip.samples)
+    header = _header(clip, start_sample, provenance, written_at or datetime.now().astimezone())
+    unfinished = path.with_name(f".{uuid4().hex}.part")
+    try:
+        _write_synced(unfinished, header, data)
+        final = _publish(unfinished, path, overwrite=overwrite)
+        _sync_folder(path.parent)
+    except FileNotFoundError as error:
+        raise NotFoundError(f"there is no folder {path.parent}") from error
+    except OSError as error:
+        raise NotReadyError(f"{path} cannot be written: {error.strerror}") from error
+    finally:
+        unfinished.unlink(missing_ok=True)
+    return final
+
+
+def _interleaved(audio: Audio) -> memoryview:
+    return np.ascontiguousarray(audio.T, dtype="<f4").data.cast("B")
+
+
+def _check_claim(path: Path, file: BinaryIO) -> None:
+    """Refuse a file whose header promises more audio than the file holds."""
+    start = file.read(12)
+    if start[:4] not in _CONTAINERS:
+        raise InvalidRequestError(f"{path} is neither WAV, AIFF nor FLAC")
+    layout = _CONTAINERS[start[:4]]
+    if layout is None:
+        return
+    wanted, byte_order = layout
+    held_bytes = os.fstat(file.fileno()).st_size
+    for name, at, num_bytes in _chunks(file, byte_order):
+        if name == wanted and at + num_bytes > held_bytes:
+            raise InvalidRequestError(
+                f"{path} is truncated: its header claims {num_bytes} bytes of audio, "
+                f"{max(0, held_bytes - at)} bytes follow it"
+            )
+
+
+def _chunks(file: BinaryIO, byte_order: str) -> Iterator[tuple[bytes, int, int]]:
+    """Yield name, place and claimed bytes of each chunk after the 12 bytes of the container."""
+    at = 12
+    for number in count(1):
+        head = _read_at(file, at, 8)
+        if len(head) < 8:
+            return
+        if number > MAX_CHUNKS:
+            raise InvalidRequestError(f"the file has over {MAX_CHUNKS} chunks, which is the limit")
+        name, num_bytes = struct.unpack(f"{byte_order}4sI", head)
+        yield name, at + 8, num_bytes
+        at += 8 + num_bytes + num_bytes % 2
+
+
+def _read_at(file: BinaryIO, at: int, num_bytes: int) -> bytes:
+    file.seek(at)
+    return file.read(num_bytes)
+
+
+def _decode(path: Path, file: BinaryIO, max_seconds: float) -> AudioClip:
+    try:
+        with sf.SoundFile(file.fileno(), closefd=False) as sound:
+            check_format(sound.samplerate, sound.channels)
+            claimed = sound.frames
+            seconds = claimed / sound.samplerate
+            if seconds > max_seconds:
+                raise InvalidRequestError(f"it lasts {seconds:.1f} s, the limit is {max_seconds} s")
+            samples = _read_frames(sound)
+    except BridgeError as error:
+        raise InvalidRequestError(f"{path}: {error}") from error
+    except (sf.SoundFileError, ValueError) as error:
+        raise InvalidRequestError(f"{path} is damaged or truncated: {error}") from error
+    _check_samples(path, samples, claimed)
+    return AudioClip(samples=samples, sample_rate=sound.samplerate)
+
+
+def _read_frames(sound: sf.SoundFile) -> Audio:
+    """Return what is there; memory grows with the audio, not with the header's claim."""
+    blocks = [np.zeros((0, sound.channels), dtype=np.float32)]
+    while len(block := sound.read(_BLOCK_FRAMES, dtype="float32", always_2d=True)):
+        blocks.append(np.asarray(block, dtype=np.float32).reshape(-1, sound.channels))
+    return np.ascontiguousarray(np.concatenate(blocks).T)
+
+
+def _check_samples(path: Path, samples: Audio, claimed: int) -> None:
+    held = samples.shape[1]
+    if held != claimed:
+        raise InvalidRequestError(
+            f"{path} is truncated: its header claims {claimed} samples, {held} samples are there"
+        )
+    if held == 0:
+        raise InvalidRequestError(f"{path} holds 0 samples, at least 1 is needed")
+    bad = int(np.count_nonzero(~np.isfinite(samples)))
+    if bad:
+        raise InvalidRequestError(
+            f"{path} holds {bad} samples that are NaN or infinite, 0 are allowed"
+        )
+
+
+def _header(
+    clip: AudioClip, start_sample: int, provenance: Provenance, written_at: datetime
+) -> bytes:
+    """Return all that stands before the samples."""
+    num_channels, num_samples = clip.samples.shape
+    num_bytes = 4 * num_channels * num_samples
+    frame_bytes = 4 * num_channels
+    rate = clip.sample_rate
+    form = struct.pack(
+        "<HHIIHHH", _IEEE_FLOAT, num_channels, rate, rate * frame_bytes, frame_bytes, 32, 0
+    )
+    chunks = b"".join(
+        [
+            _chunk(b"bext", _bext(clip, start_sample, provenance, written_at)),
+            _chunk(b"fmt ", form),
+            _chunk(b"fact", struct.pack("<I", min(num_samples, MAX_FILE_BYTES))),
+            _chunk(b"iXML", _ixml(rate, start_sample, provenance)),
+        ]
+    )
+    riff_bytes = 4 + len(chunks) + 8 + num_bytes
+    if riff_bytes + 8 > MAX_FILE_BYTES:
+        raise InvalidRequestError(
+            f"the file would have {riff_bytes + 8} bytes, the limit is {MAX_FILE_BYTES} bytes"
+        )
+    start = b"RIFF" + struct.pack("<I", riff_bytes) + b"WAVE"
+    return start + chunks + b"data" + struct.pack("<I", num_bytes)
+
+
+def _chunk(name: bytes, body: bytes) -> bytes:
+    return name + struct.pack("<I", len(body)) + body + b"\0" * (len(body) % 2)
+
+
+def _bext(
+    clip: AudioClip, start_sample: int, provenance: Provenance, written_at: datetime
+) -> bytes:
+    """Return the broadcast extension; EBU Tech 3285 v2, coding history as in EBU R 98."""
+    mode = "mono" if clip.samples.shape[0] == 1 else "stereo"
+    description = f"{provenance.model}, seed {provenance.seed}, {provenance.licence}"
+    history = f"A=PCM,F={clip.sample_rate},W=32,M={mode},T={ORIGINATOR};float\r\n"
+    fixed = _BEXT.pack(
+        _ascii(description),
+        _ascii(ORIGINATOR),
+        _ascii(provenance.take_id or provenance.request_id),
+        _ascii(written_at.strftime("%Y-%m-%d")),
+        _ascii(written_at.strftime("%H:%M:%S")),
+        start_sample,
+        2,
+        b"",
+        *(_LOUDNESS_UNKNOWN,) * 5,
+    )
+    return fixed + _ascii(history)
+
+
+def _ascii(text: str) -> bytes:
+    return text.encode("ascii", "replace")
+
+
+def _ixml(sample_rate: int, start_sample: int, provenance: Provenance) -> bytes:
+    root = Xml.Element("BWFXML")
+    Xml.SubElement(root, "IXML_VERSION").text = "2.10"
+    speed = Xml.SubElement(root, "SPEED")
+    Xml.SubElement(speed, "FILE_SAMPLE_RATE").text = str(sample_rate)
+    Xml.SubElement(speed, "TIMESTAMP_SAMPLE_RATE").text = str(sample_rate)
+    high, low = divmod(start_sample, 2**32)
+    Xml.SubElement(speed, "TIMESTAMP_SAMPLES_SINCE_MIDNIGHT_HI").text = str(high)
+    Xml.SubElement(speed, "TIMESTAMP_SAMPLES_SINCE_MIDNIGHT_LO").text = str(low)
+    user = Xml.SubElement(root, "USER")
+    for name, value in asdict(provenance).items():
+        Xml.SubElement(user, name.upper()).text = _NOT_XML.sub("\ufffd", str(value))
+    return Xml.tostring(root, encoding="UTF-8", xml_declaration=True)
+
+
+def _write_synced(path: Path, header: bytes, data: memoryview) -> None:
+    with path.open("xb") as file:
+        file.write(header)
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _publish(unfinished: Path, path: Path, *, overwrite: bool) -> Path:
+    if overwrite:
+        return unfinished.replace(path)
+    for number in count(1):
+        free = path if number == 1 else path.with_name(f"{path.stem}-{number}{path.suffix}")
+        try:
+            _link(unfinished, free)
+        except FileExistsError:
+            continue
+        return free
+    raise AssertionError("whole numbers do not end")
+
+
+def _link(unfinished: Path, free: Path) -> None:
+    try:
+        free.hardlink_to(unfinished)
+    except OSError as error:
+        if error.errno not in _NO_HARD_LINKS:
+            raise
+        # This file system has no hard links: take the name first, then fill it.
+        free.touch(exist_ok=False)
+        try:
+            unfinished.replace(free)
+        except OSError:
+            free.unlink()
+            raise
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
