@@ -1,5 +1,7 @@
-"""What every test shares: which copy of the packages is tested."""
+"""What every test shares: which copy of the packages is tested, and the name of the doubles."""
 
+import sys
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -18,6 +20,8 @@ def pytest_configure(config: pytest.Config) -> None:
         own = [name for name in PACKAGES if _folder(name).is_relative_to(CHECKOUT)]
         if own:
             raise pytest.UsageError(f"imported from the checkout, not from the wheel: {own}")
+    # On no path, lest `tests/bridge` be taken for `bridge`.
+    sys.modules["fakes"] = import_module("tests.fakes")
 
 
 def pytest_report_header() -> str:
