@@ -4,7 +4,6 @@ The whole error policy is one context manager. Knows neither OSC nor how music
 is made.
 """
 
-import errno
 import logging
 import secrets
 import socket
@@ -23,10 +22,10 @@ from bridge.errors import (
     BusyError,
     ErrorCode,
     InvalidRequestError,
-    NotReadyError,
 )
 from bridge.messages import message_of_model, messages_of_event
 from bridge.request import ContinueRequest
+from bridge.sockets import check_port_free
 from bridge.upload import MAX_UPLOAD_BYTES, Upload
 from protos import bridge_pb2, bridge_pb2_grpc
 
@@ -137,31 +136,6 @@ class GrpcServer:
     async def _tell(self, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:
         for name in HEALTH_NAMES:
             await self._health.set(name, status)
-
-
-def check_port_free(kind: socket.SocketKind, host: str, port: int) -> None:
-    """Refuse a port that cannot be listened on; gRPC itself would say why in C++ only.
-
-    Raises:
-        BusyError: Another process holds the port.
-        NotReadyError: The machine refuses the address or the port.
-    """
-    name = {socket.SOCK_STREAM: "TCP", socket.SOCK_DGRAM: "UDP"}[kind]
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, kind) as probe:
-        if kind == socket.SOCK_STREAM:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            if error.errno == errno.EADDRINUSE:
-                raise BusyError(
-                    f"{name} port {port} on {host} is in use by another process; "
-                    "choose another one, or 0 for any free one"
-                ) from error
-            raise NotReadyError(
-                f"{name} port {port} on {host} cannot be used: {error.strerror}"
-            ) from error
 
 
 @asynccontextmanager

@@ -13,6 +13,9 @@ from bridge.request import MAX_NOTES
 MAX_BARS_OF_CURVES = 4_096
 MAX_SECTIONS = 256
 MAX_TEXT_CHARACTERS = 20_000
+MAX_ID_CHARACTERS = 128
+MAX_POSITION_SAMPLES = 2**53
+"""Either way from 0; hosts count in doubles, which are exact so far."""
 
 PLAN_RANGES: tuple[tuple[str, float, float], ...] = (
     ("seed", 0, 2**64 - 1),
@@ -93,6 +96,19 @@ def _check_stretch(what: str, start_sample: int, end_sample: int) -> None:
         raise InvalidRequestError(
             f"{what} ends at sample {end_sample}, it must end after its start, "
             f"sample {start_sample}"
+        )
+
+
+def check_position(what: str, sample: int) -> None:
+    """Refuse a place that no timeline has.
+
+    Raises:
+        InvalidRequestError: Farther from 0 than `MAX_POSITION_SAMPLES`.
+    """
+    if abs(sample) > MAX_POSITION_SAMPLES:
+        raise InvalidRequestError(
+            f"the {what} starts at sample {sample}, "
+            f"allowed are {-MAX_POSITION_SAMPLES} to {MAX_POSITION_SAMPLES} samples"
         )
 
 

@@ -162,7 +162,7 @@ def event_of(message: bridge_pb2.RenderEvent, num_channels: int) -> RenderEvent:
                 underrun=message.audio.underrun,
             )
         case "done":
-            return _done_of(message.done)
+            return _done_of(message.done, num_channels)
         case _:
             raise InvalidRequestError("the server sent an event that this client does not know")
 
@@ -220,10 +220,11 @@ def _message_of_done(event: Done) -> bridge_pb2.Done:
         first_audio_ms=event.first_audio_ms,
         gain_db=event.gain_db,
         licence=event.licence,
+        lead_in=bytes_of(event.lead_in),
     )
 
 
-def _done_of(message: bridge_pb2.Done) -> Done:
+def _done_of(message: bridge_pb2.Done, num_channels: int) -> Done:
     return Done(
         take_id=message.take_id,
         path=Path(message.path) if message.path else None,
@@ -233,4 +234,5 @@ def _done_of(message: bridge_pb2.Done) -> Done:
         first_audio_ms=message.first_audio_ms,
         gain_db=message.gain_db,
         licence=message.licence,
+        lead_in=samples_of(message.lead_in, num_channels),
     )

@@ -12,17 +12,16 @@ from typing import TypeAlias
 import numpy as np
 
 from bridge.errors import InvalidRequestError, UnsupportedError
+from bridge.limits import MAX_ID_CHARACTERS, check_position
 from bridge.messages import BYTES_PER_VALUE, samples_of, stem_kind_of
-from bridge.ports import Audio, Mono, Stem, StemKind
+from bridge.model_time import mid_of
+from bridge.ports import Audio, Stem, StemKind
 from bridge.request import MAX_PRIME_SECONDS, MAX_RESULT_SECONDS, ContinueRequest, check_format
 from bridge.request_messages import conditions_of, num_samples_of, plan_of
 from protos import bridge_pb2
 
 MAX_BLOCK_BYTES = 1024 * 1024
 MAX_UPLOAD_BYTES = 512 * 1024 * 1024
-MAX_ID_CHARACTERS = 128
-MAX_POSITION_SAMPLES = 2**53
-"""Either way from 0; hosts count in doubles, which are exact so far."""
 
 Lane: TypeAlias = tuple[int, StemKind | None]
 """What a block belongs to: its role, and the kind if it is a stem's."""
@@ -105,11 +104,11 @@ class Upload:
                     f"the header claims {claim.num_samples} samples"
                 )
         stems = tuple(
-            Stem(kind=kind, start_sample=claim.start_sample, samples=mono(self._audio(claim)))
+            Stem(kind=kind, start_sample=claim.start_sample, samples=mid_of(self._audio(claim)))
             for (_, kind), claim in self._lanes.items()
             if kind is not None
         )
-        suffix = mono(self._audio(self._lanes[SUFFIX])) if SUFFIX in self._lanes else None
+        suffix = mid_of(self._audio(self._lanes[SUFFIX])) if SUFFIX in self._lanes else None
         conditions = replace(self._draft.conditions, stems=stems, suffix=suffix)
         return replace(self._draft, prime=self._audio(self._lanes[PRIME]), conditions=conditions)
 
@@ -136,7 +135,7 @@ class Upload:
         if header.suffix_samples:
             lanes[SUFFIX] = _Claimed("suffix", 0, header.suffix_samples)
         for lane, claim in lanes.items():
-            _check_position(claim.name, claim.start_sample)
+            check_position(claim.name, claim.start_sample)
             seconds = MAX_PRIME_SECONDS + (0 if lane == PRIME else MAX_RESULT_SECONDS)
             self._check_claim(claim, seconds)
         return lanes
@@ -166,7 +165,7 @@ class Upload:
         if header.idempotency_key:
             raise UnsupportedError("idempotency_key is not supported by this version")
         if header.HasField("anchor_sample"):
-            _check_position("code grid", header.anchor_sample)
+            check_position("code grid", header.anchor_sample)
         return ContinueRequest(
             request_id=header.request_id or uuid.uuid4().hex,
             sample_rate=self._rate,
@@ -208,21 +207,8 @@ class Upload:
             )
 
 
-def mono(audio: Audio) -> Mono:
-    """Return the mid of all channels, which is what the model hears of stems and suffix."""
-    return np.ascontiguousarray(audio.mean(axis=0, dtype=np.float32))
-
-
 def _check_id(name: str, text: str) -> None:
     if len(text) > MAX_ID_CHARACTERS:
         raise InvalidRequestError(
             f"{name} has {len(text)} characters, the limit is {MAX_ID_CHARACTERS} characters"
-        )
-
-
-def _check_position(name: str, sample: int) -> None:
-    if abs(sample) > MAX_POSITION_SAMPLES:
-        raise InvalidRequestError(
-            f"the {name} starts at sample {sample}, "
-            f"allowed are {-MAX_POSITION_SAMPLES} to {MAX_POSITION_SAMPLES}"
         )

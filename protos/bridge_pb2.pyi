@@ -269,7 +269,7 @@ class Progress(_message.Message):
     def __init__(self, phase: _Optional[str] = ..., step: _Optional[int] = ..., total_steps: _Optional[int] = ..., eta_seconds: _Optional[float] = ...) -> None: ...
 
 class Done(_message.Message):
-    __slots__ = ("take_id", "path", "sha256", "num_samples", "rtf", "first_audio_ms", "gain_db", "licence")
+    __slots__ = ("take_id", "path", "sha256", "num_samples", "rtf", "first_audio_ms", "gain_db", "licence", "lead_in")
     TAKE_ID_FIELD_NUMBER: _ClassVar[int]
     PATH_FIELD_NUMBER: _ClassVar[int]
     SHA256_FIELD_NUMBER: _ClassVar[int]
@@ -278,6 +278,7 @@ class Done(_message.Message):
     FIRST_AUDIO_MS_FIELD_NUMBER: _ClassVar[int]
     GAIN_DB_FIELD_NUMBER: _ClassVar[int]
     LICENCE_FIELD_NUMBER: _ClassVar[int]
+    LEAD_IN_FIELD_NUMBER: _ClassVar[int]
     take_id: str
     path: str
     sha256: str
@@ -286,7 +287,8 @@ class Done(_message.Message):
     first_audio_ms: float
     gain_db: float
     licence: str
-    def __init__(self, take_id: _Optional[str] = ..., path: _Optional[str] = ..., sha256: _Optional[str] = ..., num_samples: _Optional[int] = ..., rtf: _Optional[float] = ..., first_audio_ms: _Optional[float] = ..., gain_db: _Optional[float] = ..., licence: _Optional[str] = ...) -> None: ...
+    lead_in: bytes
+    def __init__(self, take_id: _Optional[str] = ..., path: _Optional[str] = ..., sha256: _Optional[str] = ..., num_samples: _Optional[int] = ..., rtf: _Optional[float] = ..., first_audio_ms: _Optional[float] = ..., gain_db: _Optional[float] = ..., licence: _Optional[str] = ..., lead_in: _Optional[bytes] = ...) -> None: ...
 
 class RenderEvent(_message.Message):
     __slots__ = ("accepted", "progress", "audio", "done")
