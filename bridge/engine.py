@@ -11,7 +11,13 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Generic
 
-from bridge.errors import BusyError, NotFoundError, StoppingError, UnsupportedError
+from bridge.errors import (
+    BusyError,
+    InvalidRequestError,
+    NotFoundError,
+    StoppingError,
+    UnsupportedError,
+)
 from bridge.job import Job, Tools
 from bridge.ports import Generator, ModelInfo, S
 from bridge.request import ContinueRequest, RenderEvent
@@ -117,7 +123,8 @@ class Engine(Generic[S]):
             NotFoundError: Another model is asked for.
             UnsupportedError: A condition that the model cannot use, by name.
             BusyError: As many jobs run as may.
-            InvalidRequestError: The anchor is not inside the prime.
+            InvalidRequestError: The anchor is not inside the prime, or a file would begin
+                before sample 0.
         """
         task, session = self._admit(request)
         try:
@@ -177,6 +184,11 @@ class Engine(Generic[S]):
             known = ", ".join(sorted(self.info.supports))
             raise UnsupportedError(
                 f"the model {self.info.name} cannot use: {', '.join(missing)}; it can use: {known}"
+            )
+        if request.write_file and request.splice_sample < 0:
+            raise InvalidRequestError(
+                f"the file would begin at sample {request.splice_sample}, "
+                "a Broadcast Wave file begins at sample 0 or later"
             )
         if len(self._tasks) >= self._limits.max_jobs:
             raise BusyError(

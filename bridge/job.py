@@ -9,10 +9,14 @@ import asyncio
 import logging
 import math
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+import numpy as np
+
+from bridge.audio_file import AudioClip, Provenance, write_audio
 from bridge.model_time import feed_blocks, heard, model_conditions
 from bridge.ports import Audio, Conditions, Generator, Mono, S
 from bridge.render import Assembly, place
@@ -78,6 +82,7 @@ class Job(Generic[S]):
         self._accepted = False
         self._decodable: S | None = None
         self._more = asyncio.Event()
+        self._kept: list[Audio] = []
 
     async def run(self) -> None:
         """Render the request; events go to the session."""
@@ -90,8 +95,9 @@ class Job(Generic[S]):
         await self._report(self._meter.finish("decode"))
         self._session.move(SessionState.KEEPING)
         elapsed_s = self._tools.clock() - self._started_s
-        take = await asyncio.to_thread(self._keep, assembly, codes)
-        await self._session.events.put(self._done(take, assembly, elapsed_s))
+        take, path = await asyncio.to_thread(self._keep, assembly, codes)
+        done = self._done(take, path, elapsed_s)
+        await self._session.events.put(replace(done, lead_in=assembly.lead_in))
 
     def _prepare(self) -> _Prepared:
         request, sample_map = self._request, self._place.sample_map
@@ -180,12 +186,19 @@ class Job(Generic[S]):
     async def _send(self, start_sample: int, audio: Audio) -> None:
         if self._first_audio_s is None:
             self._first_audio_s = self._tools.clock()
+        if self._request.write_file:
+            self._kept.append(audio)
         await self._session.events.put(AudioBlock(start_sample=start_sample, samples=audio))
 
-    def _keep(self, assembly: Assembly, codes: bytes) -> Take:
+    def _keep(self, assembly: Assembly, codes: bytes) -> tuple[Take, Path | None]:
+        take = self._take(assembly, codes)
+        self._tools.store.save(take)
+        return take, self._write(take) if self._request.write_file else None
+
+    def _take(self, assembly: Assembly, codes: bytes) -> Take:
         info, plan = self._info, self._request.plan
         told = summary(self._request, self._place.sample_map.anchor_sample)
-        take = Take(
+        return Take(
             id=take_id(told, plan, info.fingerprint, assembly.sha256),
             request=told,
             plan=plan,
@@ -198,21 +211,32 @@ class Job(Generic[S]):
             gain_db=assembly.gain_db,
             codes=codes,
         )
-        self._tools.store.save(take)
-        return take
 
-    def _done(self, take: Take, assembly: Assembly, elapsed_s: float) -> Done:
+    def _write(self, take: Take) -> Path:
+        provenance = Provenance(
+            model=take.model,
+            fingerprint=take.fingerprint,
+            seed=take.seed,
+            request_id=self._request.request_id,
+            licence=take.licence,
+            take_id=take.id,
+        )
+        samples = np.concatenate(self._kept, axis=1)
+        clip = AudioClip(samples=samples, sample_rate=self._request.sample_rate)
+        path = self._tools.store.audio_path(take.id)
+        return write_audio(path, clip, self._place.splice_sample, provenance)
+
+    def _done(self, take: Take, path: Path | None, elapsed_s: float) -> Done:
         first_audio_s = self._first_audio_s or self._started_s
         return Done(
             take_id=take.id,
-            path=None,
+            path=path,
             sha256=take.sha256,
             num_samples=take.num_samples,
             rtf=take.num_samples / self._request.sample_rate / max(elapsed_s, 1e-9),
             first_audio_ms=1000 * (first_audio_s - self._started_s),
             gain_db=take.gain_db,
             licence=take.licence,
-            lead_in=assembly.lead_in,
         )
 
     async def _report(self, progress: Progress) -> None:

@@ -37,7 +37,7 @@ class CountingState:
     settled_sample: int = 0
     decodable_sample: int = 0
     steps: int = 0
-    generating: bool = False
+    generated_from: int | None = None
     offset: int = 0
 
     @property
@@ -97,7 +97,7 @@ class CountingGenerator:
         self._count("feed")
         if not 0 < audio.shape[0] <= self.info.feed_samples:
             raise ValueError(f"fed {audio.shape[0]} samples, not 1 to {self.info.feed_samples}")
-        if state.generating:
+        if state.generated_from is not None:
             raise ValueError("fed after generation began")
         self.fed.append(audio)
         return self._moved(state, fed_samples=state.fed_samples + audio.shape[0])
@@ -121,7 +121,10 @@ class CountingGenerator:
         if (block + 1) * size > state.decodable_sample:
             raise ValueError(f"block {block} ends after sample {state.decodable_sample}")
         self.decoded.append(block)
-        return ramp(block * size, size, state.offset)
+        audio = ramp(block * size, size)
+        fed = max(0, (state.generated_from or 0) - block * size)
+        audio[fed:] = ramp(block * size, size, state.offset)[fed:]
+        return audio
 
     def fidelity(self, audio: Mono) -> float:
         self._count("fidelity")
@@ -142,9 +145,10 @@ class CountingGenerator:
 
     def _stepped(self, state: CountingState, plan: Plan) -> StepResult[CountingState]:
         phase = PHASES[state.steps % len(PHASES)]
-        state = replace(state, steps=state.steps + 1, generating=True)
-        if self._follows_seed:
-            state = replace(state, offset=plan.seed % 1000)
+        if state.generated_from is None:
+            offset = plan.seed % 1000 if self._follows_seed else 0
+            state = replace(state, generated_from=state.settled_sample, offset=offset)
+        state = replace(state, steps=state.steps + 1)
         if phase == PHASES[-1]:
             chunk = FRAMES_PER_CHUNK * self.info.frame_samples
             state = self._moved(state, settled_sample=state.settled_sample + chunk)
