@@ -15,6 +15,7 @@ from model.data.score import BAR_QUARTERS, Part, Score, ScoreNote
 RENDER_GRID_SAMPLES = 64
 SOLO_SHARE = 0.4
 MIN_NOTES = 8
+_LONGEST_REST = 1 / 3
 _MAX_PARTS = 5
 _POLYPHONIC_ROLE = "keyboard"
 _DRUM_KITS = (0, 0, 0, 8, 16, 24, 25, 32, 40)
@@ -44,9 +45,13 @@ class Arrangement:
     transposition_semitones: int
     parts: tuple[SoundingPart, ...]
 
-    def num_notes(self) -> int:
-        """Return the number of notes in all parts."""
-        return sum(len(part.notes) for part in self.parts)
+    def is_full(self, num_samples: int) -> bool:
+        """Return whether there are notes enough, without a rest of a third of the excerpt."""
+        notes = np.concatenate([part.notes for part in self.parts] or [np.zeros((0, 4), int)])
+        starts = np.sort(notes[:, 0])
+        ends = np.maximum.accumulate(notes[np.argsort(notes[:, 0], kind="stable"), 1])
+        rests = np.append(starts, num_samples) - np.insert(ends, 0, 0)
+        return len(notes) >= MIN_NOTES and int(rests.max()) < num_samples * _LONGEST_REST
 
 
 def arrange(rng: np.random.Generator, score: Score, num_samples: int) -> Arrangement:

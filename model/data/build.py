@@ -18,10 +18,10 @@ import numpy as np
 from jaxtyping import Float32, Int16
 
 from model.data import corpus
-from model.data.arrange import MIN_NOTES, Arrangement, SoundingPart, arrange
+from model.data.arrange import Arrangement, SoundingPart, arrange
 from model.data.augment import colour, draw_augmentation, noise
 from model.data.dataset import SAMPLE_RATE, SPLITS, STEM_KINDS
-from model.data.errors import DataError
+from model.data.errors import DataError, UnreadableScoreError
 from model.data.generate import compose
 from model.data.render import Renderer
 from model.data.score import Score, load_score, save_score
@@ -140,9 +140,9 @@ def _parse_only(work: corpus.Work) -> Score | str:
 
     try:
         return parse_score(work.path, work.name, work.composer, work.genre or "folk", work.licence)
-    except Exception as error:  # noqa: BLE001 - music21 raises anything; the work is reported
-        log.warning("%s cannot be parsed: %s", work.name, error)
-        return f"cannot be parsed: {type(error).__name__}: {error}"[:200]
+    except UnreadableScoreError as error:
+        log.warning("%s", error)
+        return f"cannot be parsed: {error}"[:200]
 
 
 def _parse_one(job: tuple[corpus.Work, Path]) -> Score | str:
@@ -195,7 +195,7 @@ def make_example(
     for _ in range(_MAX_ATTEMPTS):
         score = _draw_score(rng, config, split, number)
         arrangement = arrange(rng, score, EXCERPT_SAMPLES)
-        if arrangement.num_notes() < MIN_NOTES:
+        if not arrangement.is_full(EXCERPT_SAMPLES):
             continue
         settings = draw_augmentation(rng)
         stems, mix = _sound(rng, renderer, arrangement, settings)
@@ -243,17 +243,18 @@ def _sound(
             stems[kind] = colour(dry * gain, settings)
     total = np.sum(list(stems.values()), axis=0)
     hiss = noise(rng, EXCERPT_SAMPLES, settings)
-    gain = _level_gain(total, 0.0 if hiss is None else float(np.abs(hiss).max()))
+    peak = max(float(np.abs(signal).max()) for signal in (total, *stems.values()))
+    gain = _level_gain(total, peak, 0.0 if hiss is None else float(np.abs(hiss).max()))
     whole = {kind: _as_int16(stem * gain) for kind, stem in stems.items()}
     layers = [*whole.values()] if hiss is None else [*whole.values(), _as_int16(hiss)]
     mix = np.sum(np.stack(layers), axis=0, dtype=np.int32)
     return whole, np.asarray(mix, dtype=np.int16)
 
 
-def _level_gain(total: Signal, headroom: float) -> float:
-    """Return the gain to -20 dBFS RMS, less if the peak would pass its limit."""
-    rms, peak = float(np.sqrt(np.mean(total**2))), float(np.abs(total).max())
-    if peak == 0:
+def _level_gain(total: Signal, peak: float, headroom: float) -> float:
+    """Return the gain to -20 dBFS RMS, less if a peak, of a stem or the mix, passed its limit."""
+    rms = float(np.sqrt(np.mean(total**2)))
+    if rms == 0:
         return 0.0
     return min(_TARGET_RMS / rms, (_PEAK_LIMIT - 0.001 - headroom) / peak)
 

@@ -38,7 +38,7 @@ _HELD_OUT_OPUSES = frozenset({"mozart/k156", "mozart/k545"})
 _MELODY_INTERVALS, _TUNE_INTERVALS, _TUNE_TURNS = 12, 5, 4
 _CORPUS_TERMS = (
     "composer in the public domain; encoding distributed with music21 by permission of the"
-    " encoders (corpus/license.txt), no restriction embedded"
+    " encoders (corpus/license.txt), nothing embedded forbids it"
 )
 
 
@@ -139,6 +139,16 @@ def survey(root: Path) -> list[Work]:
     return sorted(works.values(), key=lambda work: work.name)
 
 
+def is_kept_for_evaluation(name: str) -> bool:
+    """Return whether a work must never train, going by its name in the corpus."""
+    return _KEPT_FOR_EVALUATION.search(name) is not None
+
+
+def is_restricted(rights: str) -> bool:
+    """Return whether a statement of rights forbids or burdens training on a work."""
+    return _RESTRICTED.search(rights) is not None
+
+
 def melody_grams(score: Score) -> frozenset[tuple[int, ...]]:
     """Return all runs of melodic intervals in the top part, the fingerprints of its tune."""
     by_onset: dict[float, int] = {}
@@ -198,10 +208,10 @@ def shared_with(works: Iterable[Score], kept: Iterable[Score]) -> Mapping[str, s
 def _judge(path: Path, name: str, source: Source) -> Work:
     rights = embedded_rights(path)
     refused = source.refused
-    if _KEPT_FOR_EVALUATION.search(name):
+    if is_kept_for_evaluation(name):
         refused = "kept for evaluation"
-    elif not refused and (found := _RESTRICTED.search(rights)):
-        refused = f"embedded rights: {found.group()}"
+    elif not refused and is_restricted(rights):
+        refused = f"embedded rights: {rights}"
     licence = f"{_CORPUS_TERMS}; embedded statement: {rights or 'none'}"
     return Work(
         name=name,

@@ -11,3 +11,7 @@ class MissingToolError(DataError):
 
 class CorruptDataError(DataError):
     """A data folder does not hold what its tables say."""
+
+
+class UnreadableScoreError(DataError):
+    """A score file cannot be parsed, or holds no notes."""

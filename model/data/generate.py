@@ -161,8 +161,8 @@ def compose_style(
         licence=LICENCE,
         tempo_bpm=tempo_bpm,
         meter=meter,
-        bar_starts=tuple(plan.at(bar, 0) for bar in range(num_bars)),
-        length_quarters=plan.at(num_bars, 0),
+        bar_starts=tuple(plan.at(bar, 0.0) for bar in range(num_bars)),
+        length_quarters=plan.at(num_bars, 0.0),
         parts=tuple(parts),
     )
 
@@ -225,7 +225,7 @@ def _chords(rng: np.random.Generator, plan: _Plan) -> Part:
 
 
 def _pad(rng: np.random.Generator, plan: _Plan) -> Part:
-    centre, whole = int(rng.integers(55, 66)), steps_per_bar(plan.meter)
+    centre, whole = int(rng.integers(55, 66)), float(steps_per_bar(plan.meter))
     notes = [
         _note(plan, bar, 0, whole, pitch)
         for bar, chord in enumerate(plan.bars)
@@ -268,7 +268,7 @@ def _drums(rng: np.random.Generator, plan: _Plan) -> Part:
     for bar in range(len(plan.bars)):
         fill = bar % 4 == 3 and rng.random() < 0.6
         for step, pitch, velocity in drum_bar(groove, plan.style.genre, plan.meter, fill=fill):
-            notes.append(_note(plan, bar, step, 1, pitch, velocity))
+            notes.append(_note(plan, bar, step, 1.0, pitch, velocity))
     return Part(name="drums", role="drums", notes=tuple(notes))
 
 
@@ -276,7 +276,7 @@ _PATTERNED = {"chords": _chords, "arpeggio": _arpeggio, "riff": _riff, "pad": _p
 
 
 def _note(
-    plan: _Plan, bar: int, step: float, num_steps: float, pitch: int, velocity: int = 80
+    plan: _Plan, bar: int, step: int, num_steps: float, pitch: int, velocity: int = 80
 ) -> ScoreNote:
     late = SWING_STEP if plan.style.swing and step % 4 == 2 else 0.0
     return ScoreNote(plan.at(bar, step + late), num_steps * _STEP_QUARTERS, int(pitch), velocity)

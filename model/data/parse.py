@@ -4,7 +4,9 @@ from pathlib import Path
 from typing import Any, cast
 
 from music21 import converter  # pyright: ignore[reportMissingTypeStubs]
+from music21.exceptions21 import Music21Exception  # pyright: ignore[reportMissingTypeStubs]
 
+from model.data.errors import UnreadableScoreError
 from model.data.score import BAR_QUARTERS, Part, Score, ScoreNote
 
 DEFAULT_TEMPO_BPM = {
@@ -26,15 +28,15 @@ def parse_score(path: Path, work: str, composer: str, genre: str, licence: str) 
     """Return the work in a corpus file.
 
     Raises:
-        ValueError: The file holds no notes.
+        UnreadableScoreError: music21 fails on the file, or it holds no notes.
     """
-    stream: Any = cast(Any, converter).parse(path, forceSource=True)
-    if "Opus" in stream.classes:
-        stream = stream.mergeScores()
-    stream = stream.toSoundingPitch()
-    parts = tuple(part for part in map(_part, stream.parts) if part.notes)
+    try:
+        stream = _sounding_stream(path)
+        parts = tuple(part for part in map(_part, stream.parts) if part.notes)
+    except (Music21Exception, AttributeError, KeyError, IndexError, ValueError) as error:
+        raise UnreadableScoreError(f"{work}: {type(error).__name__}: {error}") from error
     if not parts:
-        raise ValueError(f"{work}: no notes")
+        raise UnreadableScoreError(f"{work}: no notes")
     first = stream.parts[0]
     return Score(
         work=work,
@@ -47,6 +49,13 @@ def parse_score(path: Path, work: str, composer: str, genre: str, licence: str) 
         length_quarters=max(n.onset_quarters + n.duration_quarters for p in parts for n in p.notes),
         parts=parts,
     )
+
+
+def _sounding_stream(path: Path) -> _Stream:
+    stream: Any = cast(Any, converter).parse(path, forceSource=True)
+    if "Opus" in stream.classes:
+        stream = stream.mergeScores()
+    return stream.toSoundingPitch()
 
 
 def _part(stream: _Stream) -> Part:

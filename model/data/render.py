@@ -41,13 +41,14 @@ class Renderer:
         MissingToolError: The library or the SoundFont is not there.
     """
 
-    def __init__(self, soundfont: Path) -> None:
+    def __init__(self, soundfont: Path, sample_rate: int = SAMPLE_RATE) -> None:
         self._library = _library()
         if not soundfont.is_file():
             raise MissingToolError(
                 f"no SoundFont at {soundfont}: install fluid-soundfont-gm or pass --soundfont"
             )
         self._soundfont = soundfont
+        self._sample_rate = sample_rate
         with self._synth():
             pass
 
@@ -88,7 +89,7 @@ class Renderer:
         settings = self._library.new_fluid_settings()
         for name, value in _SETTINGS_INT.items():
             self._library.fluid_settings_setint(settings, name.encode(), value)
-        self._library.fluid_settings_setnum(settings, b"synth.sample-rate", SAMPLE_RATE)
+        self._library.fluid_settings_setnum(settings, b"synth.sample-rate", self._sample_rate)
         self._library.fluid_settings_setnum(settings, b"synth.gain", 0.4)
         synth = self._library.new_fluid_synth(settings)
         try:
