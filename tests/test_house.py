@@ -96,6 +96,32 @@ def test_the_files_that_the_readme_names_exist():
     assert [name for name in sorted(named) if not (ROOT / name).exists()] == []
 
 
+def test_the_readme_lists_what_osc_and_the_command_line_take():
+    text = (ROOT / "README.md").read_text("utf-8")
+    osc = importlib.import_module("bridge.osc_service")
+    missing = [row.address for row in osc.ROWS if f"| `{row.address}` |" not in text]
+    keys = {option.name for row in osc.ROWS for option in row.options}
+    stems = {key for key in keys if key.startswith("stem_")}
+    missing += [key for key in sorted(keys - stems) if f"`{key}`" not in text]
+    missing += [key for key in sorted(stems) if f"`_{key.removeprefix('stem_')}`" not in text]
+    commands = importlib.import_module("bridge.__main__").COMMANDS
+    missing += [name for name in commands if f"    jukebox-bridge {name}" not in text]
+    assert [key for key in missing if key != "stem_drums"] == []
+
+
+def test_the_modules_that_the_readme_runs_exist():
+    text = (ROOT / "README.md").read_text("utf-8")
+    named = set(re.findall(r"python -m ([\w.]+)", text))
+    assert "model.data" in named
+    places = [ROOT / name.replace(".", "/") for name in sorted(named)]
+    missing = [
+        str(place)
+        for place in places
+        if not place.with_suffix(".py").exists() and not (place / "__main__.py").exists()
+    ]
+    assert not missing
+
+
 def test_no_tracked_file_names_a_place_on_one_machine():
     found = []
     for path in tracked():
