@@ -9,9 +9,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from bridge.ports import Audio, Conditions, MidiPart, Mono, Note, Section, Stem, Timing
+from bridge.ports import Conditions, MidiPart, Mono, Note, Section, Stem, Timing
 from bridge.request import ContinueRequest
 from bridge.resample import to_model
+from bridge.stereo import mid_of
 from bridge.transport import SampleMap
 
 
@@ -19,11 +20,6 @@ def heard(request: ContinueRequest, sample_map: SampleMap) -> Mono:
     """Return what the model hears: the prime's mid from the anchor on, at the model's rate."""
     skipped = sample_map.anchor_sample - request.prime_start_sample
     return _to_model(mid_of(request.prime[:, skipped:]), sample_map)
-
-
-def mid_of(audio: Audio) -> Mono:
-    """Return the mean of the channels."""
-    return audio.mean(axis=0, dtype=np.float32)
 
 
 def feed_blocks(audio: Mono, feed_samples: int) -> Iterator[Mono]:

@@ -12,11 +12,11 @@ from fractions import Fraction
 import numpy as np
 
 from bridge.errors import InvalidRequestError
-from bridge.model_time import mid_of
 from bridge.ports import Audio, ModelInfo, Mono
 from bridge.request import ContinueRequest
 from bridge.resample import ToSession, model_range
 from bridge.splice import FADE_SECONDS, MATCH_SECONDS, amplified, level_gain_db, softened
+from bridge.stereo import measured_image, mid_of, start, widened
 from bridge.transport import SampleMap
 
 
@@ -102,17 +102,18 @@ class Assembly:
 
     def __init__(self, request: ContinueRequest, placement: Placement) -> None:
         self._place = placement
-        self._channels = request.prime.shape[0]
         self._fade_samples = round(FADE_SECONDS * request.sample_rate)
         lead_samples = placement.splice_sample - placement.lead_sample
         self._recorded = mid_of(request.prime[:, -lead_samples:])
         self._stream = ToSession(placement.sample_map, placement.lead_sample, placement.end_sample)
+        self._image = measured_image(request.prime, request.sample_rate)
+        self._stereo = start(self._image)
         self._lead: list[Mono] = []
         self._missing_lead = self._recorded.shape[0]
         self._level_db = 0.0
         self._softened_db = 0.0
         self._hash = hashlib.sha256()
-        self.lead_in = np.zeros((self._channels, 0), np.float32)
+        self.lead_in = np.zeros((request.prime.shape[0], 0), np.float32)
         self.next_sample = placement.splice_sample
 
     @property
@@ -145,7 +146,9 @@ class Assembly:
         self._lead.clear()
 
     def _finished(self, mono: Mono) -> Audio:
-        wide = np.repeat(amplified(mono, self._level_db)[None], self._channels, axis=0)
+        """Return the samples levelled, widened and kept under 1; to be called in their order."""
+        levelled = amplified(mono, self._level_db)
+        wide, self._stereo = widened(self._image, self._stereo, levelled)
         soft, softened_db = softened(wide)
         self._softened_db = min(self._softened_db, softened_db)
         return soft

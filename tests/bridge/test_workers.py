@@ -1,0 +1,197 @@
+import asyncio
+import threading
+
+import pytest
+
+from bridge.workers import Worker
+
+WAIT_SECONDS = 30
+
+
+def run(scenario):
+    return asyncio.run(asyncio.wait_for(scenario, WAIT_SECONDS))
+
+
+class Held:
+    """A worker whose thread is kept busy, so that turns gather behind it."""
+
+    def __init__(self, *jobs: str) -> None:
+        self.worker = Worker("test")
+        self.order: list[str] = []
+        self._release = threading.Event()
+        for job in jobs:
+            self.worker.join(job)
+
+    async def __aenter__(self):
+        self._holding = asyncio.create_task(
+            self.worker.run("holder", lambda: self._release.wait(WAIT_SECONDS))
+        )
+        await spun()
+        return self
+
+    async def __aexit__(self, *_):
+        self._release.set()
+        await self.worker.close()
+        await self._holding
+
+    def release(self) -> None:
+        self._release.set()
+
+    async def turns(self, job: str, count: int) -> None:
+        for _ in range(count):
+            await self.worker.run(job, lambda: self.order.append(job))
+
+
+async def spun() -> None:
+    """Give every task that can go on its chance to do so."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+def test_jobs_take_turns():
+    async def scenario():
+        async with Held("a", "b", "c") as held:
+            tasks = [asyncio.create_task(held.turns(job, 4)) for job in "abc"]
+            await spun()
+            held.release()
+            await asyncio.gather(*tasks)
+        return "".join(held.order)
+
+    assert run(scenario()) == "abcabcabcabc"
+
+
+def test_a_newcomer_takes_turns_at_once_and_does_not_catch_up():
+    async def scenario():
+        async with Held("old") as held:
+            held.release()
+            await held.turns("old", 50)
+            held.order.clear()
+            held.worker.join("new")
+            gate = threading.Event()
+            holding = asyncio.create_task(held.worker.run("old", gate.wait))
+            await spun()
+            tasks = [asyncio.create_task(held.turns(job, 5)) for job in ("old", "new")]
+            await spun()
+            gate.set()
+            await asyncio.gather(*tasks, holding)
+        return held.order
+
+    order = run(scenario())
+    assert order.count("new") == order.count("old") == 5
+    ahead = [order[:n].count("new") - order[:n].count("old") for n in range(len(order))]
+    assert set(ahead) <= {0, 1, 2}
+
+
+def test_a_live_job_keeps_the_worker_as_long_as_it_has_turns():
+    async def scenario():
+        async with Held("offline", "live") as held:
+            held.worker.set_deadline("live", 1.0)
+            tasks = [asyncio.create_task(held.turns(job, 5)) for job in ("offline", "live")]
+            await spun()
+            held.release()
+            await asyncio.gather(*tasks)
+        return held.order
+
+    assert run(scenario()) == ["live"] * 5 + ["offline"] * 5
+
+
+def test_a_job_without_deadline_is_offline_again():
+    async def scenario():
+        async with Held("a", "b") as held:
+            held.worker.set_deadline("b", 1.0)
+            held.worker.set_deadline("b", None)
+            tasks = [asyncio.create_task(held.turns(job, 2)) for job in "ab"]
+            await spun()
+            held.release()
+            await asyncio.gather(*tasks)
+        return "".join(held.order)
+
+    assert run(scenario()) == "abab"
+
+
+def test_a_turn_that_is_given_up_before_it_came_never_runs():
+    async def scenario():
+        async with Held("a", "b") as held:
+            given_up = asyncio.create_task(held.turns("a", 1))
+            kept = asyncio.create_task(held.turns("b", 1))
+            await spun()
+            given_up.cancel()
+            await spun()
+            held.release()
+            await kept
+            await held.worker.idle()
+        return held.order
+
+    assert run(scenario()) == ["b"]
+
+
+def test_giving_up_a_turn_in_flight_lets_it_end_and_the_next_one_begin():
+    async def scenario():
+        worker = Worker("test")
+        started, release, ended = (threading.Event() for _ in range(3))
+
+        def work() -> None:
+            started.set()
+            release.wait(WAIT_SECONDS)
+            ended.set()
+
+        task = asyncio.create_task(worker.run("a", work))
+        await asyncio.to_thread(started.wait, WAIT_SECONDS)
+        task.cancel()
+        await asyncio.wait([task])
+        following = asyncio.create_task(worker.run("b", ended.is_set))
+        await spun()
+        resting = asyncio.create_task(worker.idle())
+        await spun()
+        assert not resting.done()
+        release.set()
+        result = await following
+        await resting
+        await worker.close()
+        return task.cancelled(), result
+
+    assert run(scenario()) == (True, True)
+
+
+def test_a_failure_is_raised_where_it_is_awaited_and_the_worker_goes_on():
+    async def scenario():
+        worker = Worker("test")
+        with pytest.raises(ZeroDivisionError):
+            await worker.run("a", lambda: 1 // 0)
+        result = await worker.run("a", lambda: 7)
+        await worker.close()
+        return result, worker.turns
+
+    assert run(scenario()) == (7, 2)
+
+
+def test_a_failure_that_nobody_awaits_is_logged(caplog):
+    async def scenario():
+        worker = Worker("test")
+        started, release = threading.Event(), threading.Event()
+
+        def work() -> None:
+            started.set()
+            release.wait(WAIT_SECONDS)
+            raise RuntimeError("too late")
+
+        task = asyncio.create_task(worker.run("a", work))
+        await asyncio.to_thread(started.wait, WAIT_SECONDS)
+        task.cancel()
+        release.set()
+        await worker.close()
+
+    run(scenario())
+    assert "too late" in caplog.text
+
+
+def test_work_runs_on_the_workers_own_thread():
+    async def scenario():
+        worker = Worker("named")
+        names = {await worker.run("a", lambda: threading.current_thread().name) for _ in range(3)}
+        await worker.close()
+        return names
+
+    names = run(scenario())
+    assert len(names) == 1
+    assert names.pop().startswith("named")
