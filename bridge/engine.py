@@ -169,8 +169,6 @@ class Engine(Generic[S]):
         self._check(request)
         session = Session(f"job-{next(self._numbers)}", request, self._limits.max_events)
         job = Job(session, self._tools)
-        for worker in (self._tools.model, self._tools.sound):
-            worker.join(session.job)
         task = asyncio.create_task(job.run(), name=session.job)
         self._tasks[task] = session
         task.add_done_callback(self._end)

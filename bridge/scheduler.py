@@ -4,7 +4,7 @@ Live work goes before offline work, the earliest deadline first; among offline
 jobs the one that was served least. Knows neither threads nor models nor time.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -14,7 +14,7 @@ class Candidate:
 
     Attributes:
         job: Its name.
-        served: How many steps it was given, counted from `joining_count` on.
+        served: How many steps it was given, raised by `entry_count`.
         deadline_s: When its next block is due, on the engine's clock; None is offline.
     """
 
@@ -34,13 +34,14 @@ def choose(candidates: Sequence[Candidate]) -> str:
     return min(candidates, key=_claim).job
 
 
-def joining_count(served: Iterable[int]) -> int:
-    """Return the count that a new job starts from: that of the least served running job.
+def entry_count(served: int, current: int) -> int:
+    """Return the count with which a job asks for its next step.
 
-    From zero it would hold all others up until it had caught up with them
-    (start-time fair queueing, Goyal et al. 1996).
+    It is at least `current`, that of the offline job served last: a newcomer,
+    or one that its reader held up, would else hold all others up until it had
+    caught up with them (start-time fair queueing, Goyal et al. 1996).
     """
-    return min(served, default=0)
+    return max(served, current)
 
 
 def _claim(candidate: Candidate) -> tuple[bool, float, int]:

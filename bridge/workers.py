@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from bridge.scheduler import Candidate, choose, joining_count
+from bridge.scheduler import Candidate, choose, entry_count
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -31,16 +31,13 @@ class Worker:
     def __init__(self, name: str) -> None:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=name)
         self._served: dict[str, int] = {}
+        self._current = 0
         self._deadline_s: dict[str, float] = {}
         self._waiting: list[_Turn] = []
         self._working = False
         self._quiet = asyncio.Event()
         self._quiet.set()
         self.turns = 0
-
-    def join(self, job: str) -> None:
-        """Let a job take turns; it starts level with the least served one."""
-        self._served[job] = joining_count(self._served.values())
 
     def leave(self, job: str) -> None:
         """Forget a job; a turn in flight ends, its result is dropped."""
@@ -57,6 +54,7 @@ class Worker:
     async def run(self, job: str, work: Callable[[], T]) -> T:
         """Return what the work returns, once the job's turn has come."""
         turn = _Turn(job=job, work=work, result=asyncio.get_running_loop().create_future())
+        self._served[job] = entry_count(self._served.get(job, 0), self._current)
         self._waiting.append(turn)
         self._quiet.clear()
         self._begin()
@@ -82,15 +80,16 @@ class Worker:
         name = choose([self._candidate(turn.job) for turn in self._waiting])
         turn = next(turn for turn in self._waiting if turn.job == name)
         self._waiting.remove(turn)
-        self._served[name] = self._served.get(name, 0) + 1
+        if name not in self._deadline_s:
+            self._current = self._served[name]
+        self._served[name] += 1
         self._working = True
         self.turns += 1
         running = asyncio.get_running_loop().run_in_executor(self._thread, turn.work)
         running.add_done_callback(lambda done: self._end(turn, done))
 
     def _candidate(self, job: str) -> Candidate:
-        served = self._served.get(job, 0)
-        return Candidate(job=job, served=served, deadline_s=self._deadline_s.get(job))
+        return Candidate(job=job, served=self._served[job], deadline_s=self._deadline_s.get(job))
 
     def _end(self, turn: _Turn, done: asyncio.Future[Any]) -> None:
         self._working = False

@@ -2,7 +2,7 @@ from collections import Counter
 
 import pytest
 
-from bridge.scheduler import Candidate, choose, joining_count
+from bridge.scheduler import Candidate, choose, entry_count
 
 
 def test_live_goes_before_offline_however_often_it_was_served():
@@ -35,9 +35,9 @@ def test_equal_claims_go_in_the_order_of_arrival():
     assert choose([Candidate(job="b", served=3), Candidate(job="a", served=3)]) == "b"
 
 
-def test_a_newcomer_starts_level_with_the_least_served():
-    assert joining_count([40, 12, 30]) == 12
-    assert joining_count([]) == 0
+@pytest.mark.parametrize(("served", "current", "entry"), [(0, 12, 12), (12, 12, 12), (13, 12, 13)])
+def test_nobody_asks_with_less_than_the_job_served_last(served, current, entry):
+    assert entry_count(served, current) == entry
 
 
 def test_nobody_waiting_is_an_error():

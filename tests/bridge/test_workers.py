@@ -15,12 +15,10 @@ def run(scenario):
 class Held:
     """A worker whose thread is kept busy, so that turns gather behind it."""
 
-    def __init__(self, *jobs: str) -> None:
+    def __init__(self) -> None:
         self.worker = Worker("test")
         self.order: list[str] = []
         self._release = threading.Event()
-        for job in jobs:
-            self.worker.join(job)
 
     async def __aenter__(self):
         self._holding = asyncio.create_task(
@@ -50,7 +48,7 @@ async def spun() -> None:
 
 def test_jobs_take_turns():
     async def scenario():
-        async with Held("a", "b", "c") as held:
+        async with Held() as held:
             tasks = [asyncio.create_task(held.turns(job, 4)) for job in "abc"]
             await spun()
             held.release()
@@ -60,31 +58,52 @@ def test_jobs_take_turns():
     assert run(scenario()) == "abcabcabcabc"
 
 
-def test_a_newcomer_takes_turns_at_once_and_does_not_catch_up():
+@pytest.mark.parametrize("turns_before", [0, 1])
+def test_a_newcomer_and_one_that_slept_take_turns_at_once_and_do_not_catch_up(turns_before):
     async def scenario():
-        async with Held("old") as held:
+        async with Held() as held:
             held.release()
-            await held.turns("old", 50)
+            await held.turns("late", turns_before)
+            await held.turns("busy", 50)
             held.order.clear()
-            held.worker.join("new")
             gate = threading.Event()
-            holding = asyncio.create_task(held.worker.run("old", gate.wait))
+            holding = asyncio.create_task(held.worker.run("busy", gate.wait))
             await spun()
-            tasks = [asyncio.create_task(held.turns(job, 5)) for job in ("old", "new")]
+            tasks = [asyncio.create_task(held.turns(job, 5)) for job in ("busy", "late")]
             await spun()
             gate.set()
             await asyncio.gather(*tasks, holding)
         return held.order
 
     order = run(scenario())
-    assert order.count("new") == order.count("old") == 5
-    ahead = [order[:n].count("new") - order[:n].count("old") for n in range(len(order))]
+    assert order.count("late") == order.count("busy") == 5
+    ahead = [order[:n].count("late") - order[:n].count("busy") for n in range(len(order))]
     assert set(ahead) <= {0, 1, 2}
+
+
+def test_a_live_job_leaves_the_turns_of_offline_jobs_even():
+    async def scenario():
+        async with Held() as held:
+            held.worker.set_deadline("live", 1.0)
+            held.release()
+            await held.turns("a", 3)
+            await held.turns("live", 50)
+            held.order.clear()
+            gate = threading.Event()
+            holding = asyncio.create_task(held.worker.run("holder", gate.wait))
+            await spun()
+            tasks = [asyncio.create_task(held.turns(job, 4)) for job in ("a", "b")]
+            await spun()
+            gate.set()
+            await asyncio.gather(*tasks, holding)
+        return "".join(held.order)
+
+    assert run(scenario()) in ("abababab", "babababa")
 
 
 def test_a_live_job_keeps_the_worker_as_long_as_it_has_turns():
     async def scenario():
-        async with Held("offline", "live") as held:
+        async with Held() as held:
             held.worker.set_deadline("live", 1.0)
             tasks = [asyncio.create_task(held.turns(job, 5)) for job in ("offline", "live")]
             await spun()
@@ -97,7 +116,7 @@ def test_a_live_job_keeps_the_worker_as_long_as_it_has_turns():
 
 def test_a_job_without_deadline_is_offline_again():
     async def scenario():
-        async with Held("a", "b") as held:
+        async with Held() as held:
             held.worker.set_deadline("b", 1.0)
             held.worker.set_deadline("b", None)
             tasks = [asyncio.create_task(held.turns(job, 2)) for job in "ab"]
@@ -111,7 +130,7 @@ def test_a_job_without_deadline_is_offline_again():
 
 def test_a_turn_that_is_given_up_before_it_came_never_runs():
     async def scenario():
-        async with Held("a", "b") as held:
+        async with Held() as held:
             given_up = asyncio.create_task(held.turns("a", 1))
             kept = asyncio.create_task(held.turns("b", 1))
             await spun()
