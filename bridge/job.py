@@ -49,15 +49,6 @@ class Tools(Generic[S]):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Prepared:
-    """What the sound worker makes of a request before the model hears it."""
-
-    audio: Mono
-    conditions: Conditions
-    assembly: Assembly
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class _Made(Generic[S]):
     """One step's outcome: the state that goes on, and one that may be decoded beside it."""
 
@@ -81,17 +72,14 @@ class Job(Generic[S]):
         self._meter = ProgressMeter(self._expected_steps(), tools.clock)
         self._accepted = False
         self._decodable: S | None = None
-        self._more = asyncio.Event()
+        self._opened, self._more = asyncio.Event(), asyncio.Event()
         self._kept: list[Audio] = []
 
     async def run(self) -> None:
         """Render the request; events go to the session."""
         self._session.move(SessionState.PRIMING)
-        prepared = await self._on_sound(self._prepare)
-        state = await self._prime(prepared)
-        self._session.move(SessionState.GENERATING)
-        assembly = prepared.assembly
-        codes, _ = await _together(self._step_to_the_end(state), self._decode(assembly))
+        audio, conditions = await self._on_sound(self._prepare)
+        codes, assembly = await _together(self._make(audio, conditions), self._sound(audio))
         await self._report(self._meter.finish("decode"))
         self._session.move(SessionState.KEEPING)
         elapsed_s = self._tools.clock() - self._started_s
@@ -99,33 +87,72 @@ class Job(Generic[S]):
         done = self._done(take, path, elapsed_s)
         await self._session.events.put(replace(done, lead_in=assembly.lead_in))
 
-    def _prepare(self) -> _Prepared:
+    def _prepare(self) -> tuple[Mono, Conditions]:
         request, sample_map = self._request, self._place.sample_map
         start = request.prime_start_sample
-        return _Prepared(
-            audio=heard(request, sample_map),
-            conditions=model_conditions(request.conditions, sample_map, start),
-            assembly=Assembly(request, self._place),
+        conditions = model_conditions(request.conditions, sample_map, start)
+        return heard(request, sample_map), conditions
+
+    async def _make(self, audio: Mono, conditions: Conditions) -> bytes:
+        """Return the codes of the whole take: what the model's worker does."""
+        anchor = self._place.sample_map.anchor_sample
+        opening = partial(self._tools.generator.open, conditions, anchor)
+        state = await self._on_model(opening)
+        self._opened.set()
+        for block in feed_blocks(audio, self._info.feed_samples):
+            state = await self._advance(partial(self._feed, state, block))
+        self._session.move(SessionState.GENERATING)
+        for _ in range(self._step_limit()):
+            if state.decodable_sample >= self._place.decoded_samples:
+                return await self._on_model(state.to_bytes)
+            state = await self._advance(partial(self._step, state))
+        raise RuntimeError(
+            f"the generator settled {state.settled_sample} model samples in "
+            f"{self._step_limit()} steps, {self._place.decoded_samples} were wanted"
         )
 
-    async def _prime(self, prepared: _Prepared) -> S:
-        anchor = self._place.sample_map.anchor_sample
-        opening = partial(self._tools.generator.open, prepared.conditions, anchor)
-        state = await self._on_model(opening)
-        state, _ = await _together(self._feed(state, prepared.audio), self._accept(prepared.audio))
-        self._offer(await self._on_model(state.fork))
-        return state
+    async def _advance(self, work: Callable[[], _Made[S]]) -> S:
+        made = await self._on_model(work)
+        if made.decodable is not None:
+            self._decodable = made.decodable
+            self._more.set()
+        await self._report(self._meter.advance(made.phase))
+        return made.state
 
-    async def _feed(self, state: S, audio: Mono) -> S:
-        for block in feed_blocks(audio, self._info.feed_samples):
-            state = await self._on_model(partial(self._tools.generator.feed, state, block))
-            await self._report(self._meter.advance("prime"))
-        return state
+    def _feed(self, state: S, audio: Mono) -> _Made[S]:
+        before = state.decodable_sample
+        return self._made(before, self._tools.generator.feed(state, audio), "prime")
 
-    async def _accept(self, audio: Mono) -> None:
+    def _step(self, state: S) -> _Made[S]:
+        before = state.decodable_sample
+        result = self._tools.generator.step([state], self._request.plan)[0]
+        return self._made(before, result.state, result.phase)
+
+    def _made(self, before: int, state: S, phase: str) -> _Made[S]:
+        """Return the outcome; forked, for the next call consumes a state that is being decoded."""
+        size = self._info.block_samples
+        news = state.decodable_sample // size > before // size
+        return _Made(state=state, phase=phase, decodable=state.fork() if news else None)
+
+    async def _sound(self, audio: Mono) -> Assembly:
+        """Tell how well the prime is known, then send the result: what the sound worker does."""
+        await self._opened.wait()
         tried = audio[-FIDELITY_SECONDS * self._info.sample_rate :]
         fidelity = await self._on_sound(partial(self._tools.generator.fidelity, tried))
-        accepted = Accepted(
+        await self._session.events.put(self._accept(fidelity))
+        self._accepted = True
+        # Not before: the model need not wait until the prime is measured.
+        assembly = await self._on_sound(lambda: Assembly(self._request, self._place))
+        for block in range(self._place.first_block, self._place.end_block):
+            state = await self._decodable_state(block)
+            start = assembly.next_sample
+            result = await self._on_sound(partial(self._assemble, assembly, state, block))
+            if result.shape[1]:
+                await self._send(start, result)
+        return assembly
+
+    def _accept(self, fidelity: float) -> Accepted:
+        return Accepted(
             request_id=self._request.request_id,
             seed=self._request.plan.seed,
             anchor_sample=self._place.sample_map.anchor_sample,
@@ -136,42 +163,6 @@ class Job(Generic[S]):
             model=self._info.name,
             fingerprint=self._info.fingerprint,
         )
-        await self._session.events.put(accepted)
-        self._accepted = True
-
-    async def _step_to_the_end(self, state: S) -> bytes:
-        limit = STALLED_FACTOR * (self._expected_steps() + 64)
-        for _ in range(limit):
-            if state.decodable_sample >= self._place.decoded_samples:
-                return await self._on_model(state.to_bytes)
-            made = await self._on_model(partial(self._step, state))
-            state = made.state
-            if made.decodable is not None:
-                self._offer(made.decodable)
-            await self._report(self._meter.advance(made.phase))
-        raise RuntimeError(
-            f"the generator settled {state.settled_sample} model samples in {limit} steps, "
-            f"{self._place.decoded_samples} were wanted"
-        )
-
-    def _step(self, state: S) -> _Made[S]:
-        before = state.decodable_sample // self._info.block_samples
-        result = self._tools.generator.step([state], self._request.plan)[0]
-        after = result.state.decodable_sample // self._info.block_samples
-        decodable = result.state.fork() if after > before else None
-        return _Made(state=result.state, phase=result.phase, decodable=decodable)
-
-    def _offer(self, state: S) -> None:
-        self._decodable = state
-        self._more.set()
-
-    async def _decode(self, assembly: Assembly) -> None:
-        for block in range(self._place.first_block, self._place.end_block):
-            state = await self._decodable_state(block)
-            start = assembly.next_sample
-            audio = await self._on_sound(partial(self._assemble, assembly, state, block))
-            if audio.shape[1]:
-                await self._send(start, audio)
 
     async def _decodable_state(self, block: int) -> S:
         end = (block + 1) * self._info.block_samples
@@ -248,6 +239,9 @@ class Job(Generic[S]):
 
     async def _on_sound(self, work: Callable[[], T]) -> T:
         return await self._tools.sound.run(self._session.job, work)
+
+    def _step_limit(self) -> int:
+        return STALLED_FACTOR * (self._expected_steps() + 64)
 
     def _expected_steps(self) -> int:
         fed = self._place.fed_samples
