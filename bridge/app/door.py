@@ -1,0 +1,262 @@
+"""The model as the engine wants it: our values to the model's numbers, its errors to ours.
+
+The model knows nothing of the bridge and speaks in rows of its own tables;
+names become rows here. Torch is imported when a model is loaded, not before.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+from bridge.app.rows import translated_errors
+from bridge.errors import NotFoundError, UnsupportedError
+from bridge.ports import Conditions, MidiPart, ModelInfo, Mono, Plan, Quality, StemKind, StepResult
+from bridge.ports import Generator as ModelGenerator
+from model.conditioning.roll import DRUM_PROGRAM, NOTE_FIELDS
+from model.values import TARGETS, Known, Notes, SamplingPlan, StemAudio
+
+if TYPE_CHECKING:
+    from model.generator import StreamingGenerator
+    from model.state import TimelineState
+
+Load: TypeAlias = Callable[[], ModelGenerator[Any]]
+
+UNLABELLED = 0
+"""The row of a label that was not given; names follow from row 1 on."""
+CONDITIONS = ("timing", "midi", "stems")
+QUALITIES = (Quality.FAST, Quality.TEACHER)
+
+
+def shipped_model(folder: Path | None = None) -> Load:
+    """Return what loads a folder of weights, or the model in the box."""
+
+    def load() -> ModelGenerator[Any]:
+        from model.generator import load_generator
+
+        with translated_errors():
+            return TranslatedGenerator(ShippedGenerator(load_generator(folder)))
+
+    return load
+
+
+class ShippedGenerator:
+    """A streaming model behind the engine's port."""
+
+    def __init__(self, model: "StreamingGenerator") -> None:
+        self._model = model
+        self._info = _info_of(model)
+
+    @property
+    def info(self) -> ModelInfo:
+        """Return what a caller may know of the model."""
+        return self._info
+
+    def open(self, conditions: Conditions, anchor_sample: int) -> "TimelineState":
+        """Return the state of a timeline that has heard nothing.
+
+        Raises:
+            NotFoundError: A label outside the vocabulary.
+            UnsupportedError: A condition that this model cannot use, by name.
+        """
+        return self._model.open(known_of(conditions, self._info), anchor_sample)
+
+    def feed(self, state: "TimelineState", audio: Mono) -> "TimelineState":
+        """Return the state after hearing more."""
+        return self._model.feed(state, audio)
+
+    def step(
+        self, states: Sequence["TimelineState"], plan: Plan
+    ) -> list[StepResult["TimelineState"]]:
+        """Return the states one step further."""
+        steps = self._model.step(states, sampling_plan_of(plan))
+        return [StepResult(state=step.state, phase=step.phase) for step in steps]
+
+    def steps_per_second(self, plan: Plan) -> float:
+        """Return how many steps one second of audio takes."""
+        return self._model.steps_per_second(sampling_plan_of(plan))
+
+    def decode(self, state: "TimelineState", block: int) -> Mono:
+        """Return one block of model samples."""
+        return self._model.decode(state, block)
+
+    def fidelity(self, audio: Mono) -> float:
+        """Return how well the codec reproduces this audio."""
+        return self._model.fidelity(audio)
+
+    def restore(self, data: bytes) -> "TimelineState":
+        """Return the state that `to_bytes` gave."""
+        return self._model.restore(data)
+
+    def warm_up(self) -> None:
+        """Run every path once."""
+        self._model.warm_up()
+
+
+def known_of(conditions: Conditions, info: ModelInfo) -> Known:
+    """Return conditions in the model's own numbers.
+
+    Raises:
+        NotFoundError: A label outside the vocabulary.
+        UnsupportedError: A condition that this model cannot use, by name.
+    """
+    _refuse_unused(conditions, info.name)
+    timing, midi = conditions.timing, conditions.midi
+    return Known(
+        artist=_row_of("artist", conditions.labels.artist, info.artists),
+        genre=_row_of("genre", conditions.labels.genre, info.genres),
+        target=TARGETS.index(conditions.target),
+        total_samples=0 if timing is None else timing.total_samples,
+        offset_samples=0 if timing is None else timing.offset_samples,
+        notes=_notes_of(midi),
+        notes_span=None if midi is None else (midi.start_sample, midi.end_sample),
+        stems=tuple(
+            StemAudio(
+                kind=TARGETS.index(stem.kind),
+                start_sample=stem.start_sample,
+                samples=stem.samples,
+            )
+            for stem in conditions.stems
+        ),
+    )
+
+
+def sampling_plan_of(plan: Plan) -> SamplingPlan:
+    """Return a plan in the model's words.
+
+    Raises:
+        UnsupportedError: Guidance, or a quality, that this model has not.
+    """
+    if plan.guidance != 1.0:
+        raise UnsupportedError(f"guidance is {plan.guidance:g}, this model can do 1 (off) only")
+    if plan.quality not in QUALITIES:
+        raise UnsupportedError(f"this model has no quality {plan.quality}")
+    return SamplingPlan(
+        seed=plan.seed,
+        teacher=plan.quality is Quality.TEACHER,
+        variation=plan.variation,
+        temperature=plan.temperature,
+        top_p=plan.top_p,
+        top_k=plan.top_k,
+        passes=plan.passes,
+    )
+
+
+def _refuse_unused(conditions: Conditions, model: str) -> None:
+    given = {
+        "suffix": conditions.suffix is not None,
+        "lyrics": conditions.lyrics is not None,
+        "energy": bool(conditions.energy_per_bar),
+        "density": bool(conditions.density_per_bar),
+        "sections": bool(conditions.sections),
+    }
+    names = [name for name, is_given in given.items() if is_given]
+    if names:
+        raise UnsupportedError(f"the model {model} cannot use: {', '.join(names)}")
+
+
+def _info_of(model: "StreamingGenerator") -> ModelInfo:
+    card, grid = model.bundle.card, model.grid
+    labels = {"artist": card.artists, "genre": card.genres}
+    return ModelInfo(
+        name=card.name,
+        fingerprint=card.fingerprint,
+        sample_rate=model.bundle.config.codec.sample_rate,
+        frame_samples=grid.frame_samples,
+        block_samples=model.block_samples,
+        feed_samples=grid.chunk_samples,
+        lookahead_samples=grid.lookahead_samples,
+        context_samples=model.context_samples,
+        streams=True,
+        supports=frozenset(
+            {
+                *CONDITIONS,
+                *(name for name, words in labels.items() if words),
+                *(f"target:{kind}" for kind in StemKind),
+                *(f"quality:{quality}" for quality in QUALITIES),
+            }
+        ),
+        artists=card.artists,
+        genres=card.genres,
+        licence=card.licence,
+        output_licence=card.output_licence,
+    )
+
+
+def _row_of(what: str, name: str | None, words: tuple[str, ...]) -> int:
+    if name is None:
+        return UNLABELLED
+    if name not in words:
+        raise NotFoundError(
+            f"the {what} {name[:80]!r} is unknown, {len(words)} are known: {', '.join(words)}"
+        )
+    return UNLABELLED + 1 + words.index(name)
+
+
+def _notes_of(midi: MidiPart | None) -> Notes:
+    notes = () if midi is None else midi.notes
+    rows = [
+        (
+            note.start_sample,
+            note.end_sample,
+            note.pitch,
+            note.velocity,
+            DRUM_PROGRAM if note.is_drum else note.program,
+            0,
+        )
+        for note in notes
+    ]
+    return np.array(rows, np.int64).reshape(-1, len(NOTE_FIELDS))
+
+
+class TranslatedGenerator:
+    """A generator whose errors are ours."""
+
+    def __init__(self, generator: ModelGenerator[Any]) -> None:
+        self._generator = generator
+
+    @property
+    def info(self) -> ModelInfo:
+        """Return what a caller may know of the model."""
+        return self._generator.info
+
+    def open(self, conditions: Conditions, anchor_sample: int) -> Any:  # noqa: ANN401 - opaque
+        """Return the state of a timeline that has heard nothing."""
+        with translated_errors():
+            return self._generator.open(conditions, anchor_sample)
+
+    def feed(self, state: Any, audio: Mono) -> Any:  # noqa: ANN401 - opaque
+        """Return the state after hearing more."""
+        with translated_errors():
+            return self._generator.feed(state, audio)
+
+    def step(self, states: Sequence[Any], plan: Plan) -> list[StepResult[Any]]:
+        """Return the states one step further."""
+        with translated_errors():
+            return self._generator.step(states, plan)
+
+    def steps_per_second(self, plan: Plan) -> float:
+        """Return how many steps one second of audio takes."""
+        with translated_errors():
+            return self._generator.steps_per_second(plan)
+
+    def decode(self, state: Any, block: int) -> Mono:  # noqa: ANN401 - opaque
+        """Return one block of model samples."""
+        with translated_errors():
+            return self._generator.decode(state, block)
+
+    def fidelity(self, audio: Mono) -> float:
+        """Return how well the codec reproduces this audio."""
+        with translated_errors():
+            return self._generator.fidelity(audio)
+
+    def restore(self, data: bytes) -> Any:  # noqa: ANN401 - opaque
+        """Return the state that `to_bytes` gave."""
+        with translated_errors():
+            return self._generator.restore(data)
+
+    def warm_up(self) -> None:
+        """Run every path once."""
+        with translated_errors():
+            self._generator.warm_up()

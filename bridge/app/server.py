@@ -1,0 +1,170 @@
+"""The server as a whole: an engine, the wires that lead to it, and their start and stop.
+
+It listens at once and says NOT_SERVING while a thread loads and warms the model.
+"""
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import AsyncGenerator, Generator
+from concurrent.futures import Future
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+
+from bridge.app.door import Load, TranslatedGenerator, shipped_model
+from bridge.config import ServerConfig
+from bridge.engine import Engine, EngineLimits
+from bridge.errors import NotReadyError
+from bridge.grpc_service import GrpcServer
+from bridge.osc_service import OscServer
+from bridge.store import TakeStore
+
+log = logging.getLogger(__name__)
+
+DRAIN_SECONDS = 5.0
+"""How long running calls may end by themselves when the server stops."""
+
+
+class App:
+    """One server: an engine, and the wires that lead to it."""
+
+    def __init__(self, config: ServerConfig, load: Load) -> None:
+        self._config = config
+        self._load = load
+        self._engine: Engine[Any] | None = None
+        self._grpc = GrpcServer(self.engine)
+        self._osc = OscServer(self.engine, config.readable_folders())
+        self._loading: asyncio.Task[None] | None = None
+        self.port = 0
+        self.osc_port: int | None = None
+
+    @property
+    def address(self) -> str:
+        """Return where gRPC clients connect to."""
+        host = self._config.host
+        return f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
+
+    def engine(self) -> Engine[Any]:
+        """Return the warm engine.
+
+        Raises:
+            NotReadyError: The model is still loading.
+        """
+        if self._engine is None or not self._engine.ready:
+            raise NotReadyError("the model is still loading; ask again when health says SERVING")
+        return self._engine
+
+    async def listen(self) -> None:
+        """Open the ports and begin to load the model.
+
+        Raises:
+            BusyError: A port is in use.
+            NotReadyError: The spool cannot be written, or a port is refused.
+        """
+        config = self._config
+        store = open_store(config.spool)
+        self.port = await self._grpc.start(config.host, config.port)
+        if config.osc_port is not None:
+            self.osc_port = await self._osc.start(config.host, config.osc_port)
+        self._loading = asyncio.create_task(self._load_and_warm(store), name="load the model")
+
+    async def serve(self) -> None:
+        """Return once requests are taken.
+
+        Raises:
+            NotReadyError: The model cannot be loaded.
+        """
+        assert self._loading is not None, "listen() comes first"
+        await asyncio.shield(self._loading)
+        await self._grpc.serve()
+
+    async def stop(self, drain_seconds: float = DRAIN_SECONDS) -> None:
+        """Take no more requests, let running ones end for so long, then stop everything."""
+        if self._loading is not None:
+            self._loading.cancel()
+            await asyncio.wait([self._loading])
+        await asyncio.gather(self._grpc.stop(drain_seconds), self._osc.stop(drain_seconds))
+        if self._engine is not None:
+            await self._engine.close()
+
+    async def _load_and_warm(self, store: TakeStore) -> None:
+        started_s = time.monotonic()
+        generator = await asyncio.to_thread(self._load)
+        limits = EngineLimits()
+        self._engine = Engine(
+            TranslatedGenerator(generator), store=store, clock=time.monotonic, limits=limits
+        )
+        await self._engine.warm_up()
+        log.info("the model was ready after %.1f s", time.monotonic() - started_s)
+
+
+@asynccontextmanager
+async def running(config: ServerConfig, load: Load | None = None) -> AsyncGenerator[App]:
+    """Yield a listening server that loads its model; `App.serve` waits for that.
+
+    Raises:
+        BusyError: A port is in use.
+        NotReadyError: The spool cannot be written, or a port is refused.
+    """
+    app = App(config, load or shipped_model(config.model))
+    try:
+        await app.listen()
+        yield app
+    finally:
+        await app.stop()
+
+
+@contextmanager
+def embedded_server(config: ServerConfig | None = None, load: Load | None = None) -> Generator[str]:
+    """Yield the address of a server that runs in a thread of this process and is ready.
+
+    Without a configuration it takes a free port and serves gRPC alone.
+
+    Raises:
+        BridgeError: It cannot be started.
+    """
+    config = config or ServerConfig(port=0, osc_port=None)
+    ready: Future[str] = Future()
+    ended = threading.Event()
+    thread = threading.Thread(
+        target=_run_embedded, args=(config, load, ready, ended), name="embedded server"
+    )
+    thread.start()
+    try:
+        yield ready.result()
+    finally:
+        ended.set()
+        thread.join()
+
+
+def open_store(spool: Path) -> TakeStore:
+    """Return the store of takes in the spool.
+
+    Raises:
+        NotReadyError: The folder cannot be made or written.
+    """
+    try:
+        return TakeStore(spool)
+    except OSError as error:
+        raise NotReadyError(
+            f"the spool folder {spool} cannot be used: {error.strerror}; choose one with --spool"
+        ) from error
+
+
+def _run_embedded(
+    config: ServerConfig, load: Load | None, ready: Future[str], ended: threading.Event
+) -> None:
+    async def live() -> None:
+        async with running(config, load) as app:
+            await app.serve()
+            ready.set_result(app.address)
+            await asyncio.to_thread(ended.wait)
+
+    try:
+        asyncio.run(live())
+    except BaseException as error:
+        if ready.done():
+            raise
+        ready.set_exception(error)

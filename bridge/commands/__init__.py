@@ -1,0 +1,1 @@
+"""The commands of `jukebox-bridge`: a module each, with `add_arguments` and `run`."""
