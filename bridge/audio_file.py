@@ -11,7 +11,7 @@ import os
 import re
 import stat
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from itertools import count
@@ -143,9 +143,23 @@ def write_audio(
         )
     data = _interleaved(clip.samples)
     header = _header(clip, start_sample, provenance, written_at or datetime.now().astimezone())
+    return write_whole(path, (header, data), overwrite=overwrite)
+
+
+def write_whole(
+    path: Path, parts: Iterable[bytes | memoryview], *, overwrite: bool = False
+) -> Path:
+    """Return where the parts now lie in one file: `path`, or `name-2` and so on if that is taken.
+
+    The file is written under a temporary name, synced, then renamed; a failure leaves none.
+
+    Raises:
+        NotFoundError: The folder does not exist.
+        NotReadyError: The folder cannot be written to, or the disk is full.
+    """
     unfinished = path.with_name(f".{uuid4().hex}.part")
     try:
-        _write_synced(unfinished, header, data)
+        _write_synced(unfinished, parts)
         final = _publish(unfinished, path, overwrite=overwrite)
         _sync_folder(path.parent)
     except FileNotFoundError as error:
@@ -310,10 +324,10 @@ def _ixml(sample_rate: int, start_sample: int, provenance: Provenance) -> bytes:
     return Xml.tostring(root, encoding="UTF-8", xml_declaration=True)
 
 
-def _write_synced(path: Path, header: bytes, data: memoryview) -> None:
+def _write_synced(path: Path, parts: Iterable[bytes | memoryview]) -> None:
     with path.open("xb") as file:
-        file.write(header)
-        file.write(data)
+        for part in parts:
+            file.write(part)
         file.flush()
         os.fsync(file.fileno())
 

@@ -3,7 +3,10 @@
 import numpy as np
 import pytest
 
+from bridge.resample import ToSession
 from bridge.splice import KNEE, MAX_GAIN_DB, amplified, crossfaded, joined, level_gain_db, softened
+from bridge.stereo import measured_image, start, widened
+from bridge.transport import SampleMap, parse_meter, steady
 
 RATE = 48_000
 
@@ -140,3 +143,33 @@ def test_unlike_channel_counts_and_negative_fades_are_refused():
         joined(noise(1, 10), noise(2, 10), noise(2, 10), 5)
     with pytest.raises(ValueError, match="-1 samples"):
         joined(noise(1, 10), noise(1, 10), noise(1, 10), -1)
+
+
+@pytest.mark.parametrize("rate", [44_100, 48_000, 88_200, 96_000])
+@pytest.mark.parametrize("num_channels", [1, 2])
+@pytest.mark.parametrize("prime_samples", [30_001, 95_179])
+@pytest.mark.parametrize("bars", [1, 4])
+def test_prime_and_result_join_exactly_from_bars_to_samples(
+    rate, num_channels, prime_samples, bars
+):
+    prime, anchor = noise(num_channels, prime_samples), 777
+    splice = anchor + prime_samples
+    num_samples = steady(rate, 97.3, parse_meter("7/8")).num_samples_of_bars(bars, splice)
+    assert abs(num_samples - bars * 3.5 * 60 / 97.3 * rate) <= 0.5
+
+    sample_map = SampleMap(anchor_sample=anchor, session_rate=rate, model_rate=44_100)
+    stream = ToSession(sample_map, splice - 960, splice + num_samples)
+    decoded = noise(1, stream.end_model_sample + 1_378, seed=1)[0]
+    image = measured_image(prime, rate)
+    state, parts = start(image), []
+    for at in range(0, decoded.size, 1_378):
+        part, state = widened(image, state, stream.push(at, decoded[at : at + 1_378]))
+        parts.append(softened(part)[0])
+    made = np.concatenate(parts, axis=1)
+
+    lead_in, result = made[:, :960], made[:, 960:]
+    assert result.shape == (num_channels, num_samples)
+    whole = joined(prime, lead_in, result, 960)
+    assert whole.shape == (num_channels, prime_samples + num_samples)
+    np.testing.assert_array_equal(whole[:, : prime_samples - 960], prime[:, :-960])
+    np.testing.assert_array_equal(whole[:, prime_samples:], result)
