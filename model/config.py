@@ -166,8 +166,9 @@ class PriorConfig:
     timing: bool = False
     merged: bool = False
     """Own output head, conditions added once (5B); else tied head, conditions added twice."""
-    notes: bool = False
-    stem_kinds: int = 0
+    frame_conditions: bool = False
+    """Labels, timing, notes and stems for every roll frame, which the published priors lack."""
+    stem_kinds: int = 5
     latent_width: int = 64
     upper: BlockConfig | None = None
     """The conditioner over codes of the level above."""
@@ -186,12 +187,18 @@ class StudentConfig:
     latent_width: int = 64
     labels: LabelConfig
     stem_kinds: int = 5
-    reveal: tuple[tuple[int, ...], ...] = ((0,), (2,), (1, 3))
-    """For each pass, which frames of every group it decides."""
+    order: tuple[int, ...] = (0, 2, 1, 3)
+    """In which order the frames of every group are decided, whatever the number of passes."""
+    passes: int = 3
 
     def chunk_frames(self) -> int:
         """Return top-level frames per chunk."""
         return self.group_frames * self.transformer.row_frames()
+
+    def decided(self, turn: int, passes: int) -> tuple[int, ...]:
+        """Return which frames of every group pass `turn` of `passes` decides; later passes more."""
+        bounds = [len(self.order) * step // passes for step in range(passes + 1)]
+        return self.order[bounds[turn] : bounds[turn + 1]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,8 +206,8 @@ class FinisherConfig:
     """Top-level codes to audio in one pass: filters over tones and noise."""
 
     latent_width: int = 64
-    width: int = 256
-    depth: int = 6
+    width: int = 240
+    depth: int = 5
     transform_samples: int = 512
     hop_samples: int = 128
     note_width: int = 160
@@ -232,11 +239,11 @@ def _small_upsampler(frames: int, stride: int) -> PriorConfig:
             frames=frames,
             rows=frames // 64,
             attention_multiplier=0.5,
-            mlp_multiplier=2.0,
+            mlp_multiplier=1.0,
             relative=True,
         ),
         labels=SMALL_LABELS,
-        upper=BlockConfig(stride=stride, repeats=1, width=96, depth=3, dilation_growth=2),
+        upper=BlockConfig(stride=stride, repeats=1, width=64, depth=3, dilation_growth=2),
     )
 
 
@@ -249,9 +256,9 @@ SMALL = ModelConfig(
         PriorConfig(
             vocabulary=2048,
             transformer=TransformerConfig(
-                width=256,
-                depth=6,
-                heads=4,
+                width=240,
+                depth=5,
+                heads=3,
                 frames=44 * 64,
                 rows=44,
                 attention_multiplier=0.5,
@@ -259,9 +266,7 @@ SMALL = ModelConfig(
                 relative=True,
             ),
             labels=SMALL_LABELS,
-            timing=True,
-            notes=True,
-            stem_kinds=5,
+            frame_conditions=True,
         ),
     ),
     student=StudentConfig(
@@ -279,4 +284,55 @@ SMALL = ModelConfig(
         labels=SMALL_LABELS,
     ),
     finisher=FinisherConfig(),
+)
+
+_TINY_LABELS = LabelConfig(artists=4, genres=4)
+
+
+def _tiny_stack(frames: int, row: int, *, causal_rows: bool = True) -> TransformerConfig:
+    return TransformerConfig(
+        width=16,
+        depth=3,
+        heads=2,
+        frames=frames,
+        rows=frames // row,
+        attention_multiplier=0.5,
+        relative=True,
+        causal_rows=causal_rows,
+    )
+
+
+def _tiny_upsampler() -> PriorConfig:
+    return PriorConfig(
+        vocabulary=32,
+        transformer=_tiny_stack(4 * 64, 64),
+        labels=_TINY_LABELS,
+        latent_width=8,
+        upper=BlockConfig(stride=4, repeats=1, width=8, depth=2, dilation_growth=2),
+        upper_vocabulary=32,
+    )
+
+
+TINY = ModelConfig(
+    name="tiny",
+    codec=TINY_CODEC,
+    priors=(
+        _tiny_upsampler(),
+        _tiny_upsampler(),
+        PriorConfig(
+            vocabulary=32,
+            transformer=_tiny_stack(4 * 64, 64),
+            labels=_TINY_LABELS,
+            timing=True,
+            frame_conditions=True,
+            latent_width=8,
+        ),
+    ),
+    student=StudentConfig(
+        transformer=_tiny_stack(4 * 16, 16, causal_rows=False),
+        codebook_size=32,
+        latent_width=8,
+        labels=_TINY_LABELS,
+    ),
+    finisher=FinisherConfig(latent_width=8, width=16, depth=2, note_width=8, note_depth=2),
 )

@@ -7,13 +7,12 @@ are heard out of the codes. Same input, same samples, whatever the cut: every
 frame depends on a fixed number of neighbours.
 """
 
-from dataclasses import dataclass
-
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from model.conditioning.embeddings import normalised
 from model.config import FinisherConfig
 from model.tones import harmonic_frames, noise_frames
 
@@ -22,8 +21,10 @@ Gates = Float[Tensor, "batch frames pitches"]
 Signal = Float[Tensor, "batch width frames"]
 
 KERNEL = 7
-NOTE_LOOKAHEAD = 2
+NOTE_LOOKAHEAD = 1
 FILTER_LOOKAHEAD = 2
+HEARD_FROM = 0.4
+HEARD_LOUDNESS = 0.75
 
 
 class Unit(nn.Module):
@@ -58,19 +59,12 @@ class Ear(nn.Module):
             )
         )
         self.leave = nn.Linear(config.note_width, 128)
+        nn.init.constant_(self.leave.bias, -4.0)
 
     def forward(self, latents: Latents) -> Gates:
         """Return a logit for each frame and pitch."""
         hidden = self.units(self.enter(latents).transpose(1, 2))
         return self.leave(hidden.transpose(1, 2))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finished:
-    """Overlapping windowed frames, and what the ear heard."""
-
-    frames: Float[Tensor, "batch frames transform"]
-    heard: Gates
 
 
 class Finisher(nn.Module):
@@ -101,8 +95,7 @@ class Finisher(nn.Module):
 
     def set_codebook(self, codebook: Float[Tensor, "codebook latents"]) -> None:
         """Take the codec's codebook, centred and scaled to unit variance."""
-        centred = codebook - codebook.mean(0)
-        self.codebook.copy_(centred / centred.std().clamp(min=1e-6))
+        self.codebook.copy_(normalised(codebook))
 
     def hear(self, codes: Int[Tensor, "batch frames"]) -> Gates:
         """Return a logit for each frame and pitch, from codes alone."""
@@ -135,8 +128,12 @@ class Finisher(nn.Module):
         size, hop = self.config.transform_samples, self.config.hop_samples
         count = frames.shape[1]
         length = (count - 1) * hop + size
-        audio = F.fold(
-            frames.transpose(1, 2), (1, length), (1, size), stride=(1, hop)
-        ).flatten(1)
+        audio = F.fold(frames.transpose(1, 2), (1, length), (1, size), stride=(1, hop)).flatten(1)
         margin = (size - hop) // 2
         return audio[:, margin : margin + count * hop] * (2 * hop / size)
+
+
+def gates_heard(heard: Gates) -> Gates:
+    """Return amplitudes for pitches that the ear is sure enough of; their loudness is a guess."""
+    likely = heard.sigmoid()
+    return torch.where(likely > HEARD_FROM, HEARD_LOUDNESS * likely, 0.0)

@@ -10,12 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from model.conditioning.embeddings import (
-    LabelEmbedding,
-    RollEmbedding,
-    StemEmbedding,
-    TimingEmbedding,
-)
+from model.conditioning.embeddings import FrameConditions, LabelEmbedding, TimingEmbedding
 from model.config import LyricConfig, PriorConfig
 from model.errors import ConditionError
 from model.streaming import StackState
@@ -47,22 +42,30 @@ class Prior(nn.Module):
         self.timing = (
             TimingEmbedding(config.labels, shape.width) if config.timing and config.labels else None
         )
-        self.roll = RollEmbedding(shape.width) if config.notes else None
-        self.stems = (
-            StemEmbedding(config.latent_width, shape.width, config.stem_kinds)
-            if config.stem_kinds
+        self.conditions = (
+            FrameConditions(
+                config.labels,
+                shape.width,
+                latents=config.latent_width,
+                stem_kinds=config.stem_kinds,
+            )
+            if config.frame_conditions and config.labels
             else None
         )
         self.lyrics = None if config.lyrics is None else LyricEncoder(config.lyrics, shape.width)
 
-    def start_vector(self, artist: Int[Tensor, " batch"], genres: Int[Tensor, "batch slots"]) -> Start:
+    def start_vector(
+        self, artist: Int[Tensor, " batch"], genres: Int[Tensor, "batch slots"]
+    ) -> Start:
         """Return what stands where the code before the first would stand."""
         if self.labels is not None:
             return self.labels(artist, genres)
         assert self.unlabelled is not None
         return self.unlabelled.expand(len(artist), -1)
 
-    def inputs(self, previous: Codes, start: Start, conditions: Activations, first: int) -> Activations:
+    def inputs(
+        self, previous: Codes, start: Start, conditions: Activations, first: int
+    ) -> Activations:
         """Return the stack's input for frames `first` on; a previous code of -1 is the start."""
         embedded = self.codes(previous.clamp(min=0))
         embedded = torch.where((previous < 0).unsqueeze(-1), start.unsqueeze(1), embedded)

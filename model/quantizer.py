@@ -23,15 +23,11 @@ class Quantizer(nn.Module):
         self.register_buffer("sums", torch.zeros(codebook_size, latent_width), persistent=False)
         self.register_buffer("counts", torch.zeros(codebook_size), persistent=False)
 
-    def encode(
-        self, latents: Float[Tensor, "batch width frames"]
-    ) -> Int[Tensor, "batch frames"]:
+    def encode(self, latents: Float[Tensor, "batch width frames"]) -> Int[Tensor, "batch frames"]:
         """Return the nearest row of each latent, by squared distance in float32."""
         flat = latents.float().movedim(1, -1)
         rows = self.codebook.t()
-        distance = (
-            flat.square().sum(-1, keepdim=True) - 2 * (flat @ rows) + rows.square().sum(0)
-        )
+        distance = flat.square().sum(-1, keepdim=True) - 2 * (flat @ rows) + rows.square().sum(0)
         return distance.argmin(-1)
 
     def decode(self, codes: Int[Tensor, "batch frames"]) -> Float[Tensor, "batch width frames"]:
@@ -67,10 +63,13 @@ def update_codebook(
     codes: Int[Tensor, "batch frames"],
     generator: torch.Generator,
     decay: float = 0.99,
+    threshold: float = 1.0,
 ) -> int:
     """Move rows towards the latents that chose them; return how many rows restarted.
 
-    A restart overwrites the row alone: its running sum and count keep decaying.
+    A row restarts when fewer than `threshold` latents a batch choose it, as a
+    running mean; small batches need a threshold below the published 1.0. A
+    restart overwrites the row alone: its running sum and count keep decaying.
     """
     flat = latents.float().movedim(1, -1).flatten(0, 1)
     chosen = codes.flatten()
@@ -79,7 +78,7 @@ def update_codebook(
     sums = torch.zeros_like(quantizer.sums).index_add_(0, chosen, flat)
     quantizer.counts.mul_(decay).add_(counts, alpha=1 - decay)
     quantizer.sums.mul_(decay).add_(sums, alpha=1 - decay)
-    alive = quantizer.counts >= 1.0
+    alive = quantizer.counts >= threshold
     means = quantizer.sums / quantizer.counts.clamp(min=1e-8).unsqueeze(1)
     fresh = _enough(flat, size, generator)
     quantizer.codebook.copy_(torch.where(alive.unsqueeze(1), means, fresh))

@@ -41,9 +41,7 @@ def empty_layer(
     like: Float[Tensor, "..."], *, batch: int, row_frames: int, pair: int
 ) -> LayerState:
     """Return the state of a layer that has seen nothing, of `like`'s type and device."""
-    return LayerState(
-        like.new_zeros(batch, 0, row_frames, pair), like.new_zeros(batch, 0, pair)
-    )
+    return LayerState(like.new_zeros(batch, 0, row_frames, pair), like.new_zeros(batch, 0, pair))
 
 
 StackState = tuple[LayerState, ...]

@@ -10,12 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from model.conditioning.embeddings import (
-    LabelEmbedding,
-    RollEmbedding,
-    StemEmbedding,
-    TimingEmbedding,
-)
+from model.conditioning.embeddings import FrameConditions, normalised
 from model.config import StudentConfig
 from model.streaming import StackState
 from model.transformer import Transformer
@@ -38,20 +33,19 @@ class Student(nn.Module):
         self.hidden_frame = nn.Parameter(torch.randn(config.latent_width) * 0.02)
         self.enter = nn.Linear(config.group_frames * (config.latent_width + 1), width)
         self.positions = nn.Parameter(torch.randn(config.transformer.row_frames(), width) * 0.02)
-        self.labels = LabelEmbedding(config.labels, width)
-        self.timing = TimingEmbedding(config.labels, width)
-        self.roll = RollEmbedding(width)
-        self.stems = StemEmbedding(config.latent_width, width, config.stem_kinds)
+        self.conditions = FrameConditions(
+            config.labels, width, latents=config.latent_width, stem_kinds=config.stem_kinds
+        )
         self.transformer = Transformer(config.transformer)
         self.norm = nn.LayerNorm(width)
         self.leave = nn.Linear(width, config.group_frames * config.latent_width)
+        nn.init.normal_(self.leave.weight, std=0.005)
         self.bias = nn.Parameter(torch.zeros(config.codebook_size))
         self.sharpness = nn.Parameter(torch.ones(()))
 
     def set_codebook(self, codebook: Float[Tensor, "codebook latents"]) -> None:
         """Take the codec's codebook, centred and scaled to unit variance."""
-        centred = codebook - codebook.mean(0)
-        self.codebook.copy_(centred / centred.std().clamp(min=1e-6))
+        self.codebook.copy_(normalised(codebook))
 
     def embed(
         self, codes: Codes, shown: Bool[Tensor, "batch frames"], conditions: Activations
@@ -90,9 +84,7 @@ class Student(nn.Module):
         hidden, _ = self.transformer.advance(x, memory, keep=False)
         return self.logits(hidden)
 
-    def remember(
-        self, codes: Codes, conditions: Activations, memory: StackState
-    ) -> StackState:
+    def remember(self, codes: Codes, conditions: Activations, memory: StackState) -> StackState:
         """Return the memory after a finished chunk."""
         shown = torch.ones_like(codes, dtype=torch.bool)
         _, memory = self.transformer.advance(self.embed(codes, shown, conditions), memory)

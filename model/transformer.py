@@ -95,9 +95,7 @@ class Attention(nn.Module):
         queries, pairs = self.pairs(x)
         return self.leave(self._whole(queries, pairs, pairs))
 
-    def against(
-        self, queries: Activations, past: Activations, own: Activations
-    ) -> Activations:
+    def against(self, queries: Activations, past: Activations, own: Activations) -> Activations:
         """Return the mix where earlier rows are seen through `past` and the own row through `own`.
 
         This is how many rows of a masked student are trained at once, each
@@ -273,9 +271,7 @@ class Transformer(nn.Module):
             clean_queries, clean_pairs = attention.pairs(layer.before_attention(clean))
             queries, pairs = attention.pairs(layer.before_attention(masked))
             masked = layer.finish(masked, attention.against(queries, clean_pairs, pairs))
-            clean = layer.finish(
-                clean, attention.against(clean_queries, clean_pairs, clean_pairs)
-            )
+            clean = layer.finish(clean, attention.against(clean_queries, clean_pairs, clean_pairs))
         return masked
 
     def advance(

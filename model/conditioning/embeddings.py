@@ -4,6 +4,8 @@ Everything is summed: a dropped condition is a learned "unknown". Published
 label embeddings (paper section 4.2) live here too.
 """
 
+from dataclasses import dataclass
+
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
@@ -104,3 +106,50 @@ class StemEmbedding(nn.Module):
         kinds = self.kind.weight[None, :, None]
         heard = ((self.latents(stems) + kinds) * given.unsqueeze(-1)).sum(1)
         return heard + self.target(target).unsqueeze(1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrameInputs:
+    """All conditions of a stretch, one entry a roll frame ("group").
+
+    `stems` holds latents of the codec's normalised codebook; positions and
+    totals are samples, a total of 0 is not said.
+    """
+
+    artist: Int[Tensor, " batch"]
+    genre: Int[Tensor, "batch slots"]
+    target: Int[Tensor, " batch"]
+    total: Float[Tensor, "batch groups"]
+    position: Float[Tensor, "batch groups"]
+    roll: Float[Tensor, "batch groups features"]
+    roll_known: Bool[Tensor, "batch groups"]
+    stems: Float[Tensor, "batch kinds groups latents"]
+    stems_given: Bool[Tensor, "batch kinds groups"]
+
+
+class FrameConditions(nn.Module):
+    """The sum of labels, timing, notes and stems as one vector a roll frame."""
+
+    def __init__(self, labels: LabelConfig, width: int, *, latents: int, stem_kinds: int) -> None:
+        super().__init__()
+        self.labels = LabelEmbedding(labels, width)
+        self.timing = TimingEmbedding(labels, width)
+        self.roll = RollEmbedding(width)
+        self.stems = StemEmbedding(latents, width, stem_kinds)
+
+    def forward(self, inputs: FrameInputs) -> Float[Tensor, "batch groups width"]:
+        """Return one vector a roll frame."""
+        return (
+            self.labels(inputs.artist, inputs.genre).unsqueeze(1)
+            + self.timing(inputs.total, inputs.position)
+            + self.roll(inputs.roll, inputs.roll_known)
+            + self.stems(inputs.stems, inputs.stems_given, inputs.target)
+        )
+
+
+def normalised(
+    codebook: Float[Tensor, "codebook latents"],
+) -> Float[Tensor, "codebook latents"]:
+    """Return the codebook centred and scaled to unit variance, as students read it."""
+    centred = codebook - codebook.mean(0)
+    return centred / centred.std().clamp(min=1e-6)

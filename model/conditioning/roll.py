@@ -15,7 +15,9 @@ DRUM_PROGRAM = 128
 PITCHES = 128
 FAMILIES = 17
 
-SOUNDING, FAST, SLOW, RELEASE, HIT_FAST, HIT_SLOW = (slice(n * 128, n * 128 + 128) for n in range(6))
+SOUNDING, FAST, SLOW, RELEASE, HIT_FAST, HIT_SLOW = (
+    slice(n * 128, n * 128 + 128) for n in range(6)
+)
 FAMILY = slice(768, 768 + FAMILIES)
 ROLL_WIDTH = 768 + FAMILIES
 
@@ -70,6 +72,4 @@ def _tone(roll: Roll, span: tuple[int, int], pitch: int, velocity: int, family: 
     ends = slice(max(last, 0), min(max(last + _RELEASE_FRAMES, 0), len(roll)))
     since = (np.arange(ends.start, ends.stop) - last) * _SECONDS_PER_FRAME
     release = roll[ends, RELEASE]
-    np.maximum(
-        release[:, pitch], loud * np.exp(-since / _RELEASE_S), out=release[:, pitch]
-    )
+    np.maximum(release[:, pitch], loud * np.exp(-since / _RELEASE_S), out=release[:, pitch])

@@ -24,6 +24,8 @@ COMMITMENT = 0.1
 WAVE_WEIGHTS = (1.0, 1.0, 0.15)
 """By level: coarse codes should carry spectrum, not phase, which no prior could predict."""
 UNQUANTISED_SHARE = 0.12
+RESTART_SHARE = 0.05
+"""A row restarts when it is chosen less often than this, relative to an even use."""
 
 
 def random_clips(
@@ -74,13 +76,18 @@ def step_of(
                 start_codebook(level.quantizer, latents, random)
             started = True
             quantised, commitment, codes = level.quantizer.straight_through(latents)
-            restarted = update_codebook(level.quantizer, latents, codes, random)
+            usual = codes.numel() / level.quantizer.codebook.shape[0]
+            restarted = update_codebook(
+                level.quantizer, latents, codes, random, threshold=min(1.0, RESTART_SHARE * usual)
+            )
         with torch.autocast("cpu", torch.bfloat16):
             made = level.render(quantised)
         made = made.float()
         terms = spectral_terms(made, audio)
         wave = relative_error(made, audio)
-        loss = weight * wave + terms.convergence + 0.5 * terms.log_magnitude + COMMITMENT * commitment
+        loss = (
+            weight * wave + terms.convergence + 0.5 * terms.log_magnitude + COMMITMENT * commitment
+        )
         return loss, {
             "wave": float(wave.detach()),
             "convergence": float(terms.convergence.detach()),

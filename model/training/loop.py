@@ -34,7 +34,7 @@ class LoopConfig:
     average: float = 0.998
     """Decay of the averaged weights, which are the ones that ship."""
     save_minutes: float = 3.0
-    report_steps: int = 50
+    report_steps: int = 20
     seed: int = 1
 
 

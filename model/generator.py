@@ -1,0 +1,183 @@
+"""The one door: codes to sound and back, step by step, for any number of timelines.
+
+Weights hold no session; a `TimelineState` is a value that each call consumes.
+Positions are model samples from the anchor. Knows no server.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float32
+
+from model.bundle import TOP, Bundle
+from model.fast import FastSampler
+from model.finishing import Finishing
+from model.grid import ENCODER_REACH_FRAMES, Grid, grid_of
+from model.hearing import Hearing
+from model.inputs import Inputs
+from model.state import TimelineState, restored
+from model.store import SHIPPED, load_bundle
+from model.teacher import FRAMES_PER_STEP, TeacherSampler
+from model.similarity import mel_similarity
+from model.values import Known, SamplingPlan, nothing_known
+
+Mono = Float32[np.ndarray, " samples"]
+PHASES = ("level0", "level1", "top")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One state after one step, and which stage of the cascade worked."""
+
+    state: TimelineState
+    phase: str
+
+
+class StreamingGenerator:
+    """A streaming model: the student and the finisher, or the teacher's cascade."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        """Take the parts of a model whose configuration streams."""
+        self.bundle = bundle
+        self.grid: Grid = grid_of(bundle)
+        self._hearing = (self._hear(0), self._hear(1), self._hear(TOP))
+        inputs = Inputs(bundle, self.grid, self._hearing[TOP])
+        self._fast = FastSampler(bundle, self.grid, inputs)
+        self._teacher = TeacherSampler(bundle, self.grid, inputs, self._hearing)
+        self._finishing = Finishing(bundle, self.grid, inputs)
+
+    @property
+    def block_samples(self) -> int:
+        """Return samples per canonical block of `decode`."""
+        return self._finishing.block_samples
+
+    @property
+    def context_samples(self) -> int:
+        """Return the longest prime that can matter."""
+        return self.grid.context_chunks * self.grid.chunk_samples
+
+    def open(self, known: Known, anchor_sample: int) -> TimelineState:
+        """Return the state of a timeline that has heard nothing."""
+        nothing = np.zeros(0, np.int16)
+        return TimelineState(
+            known=known,
+            anchor_sample=anchor_sample,
+            audio=np.zeros(0, np.float32),
+            codes=nothing,
+            draft=nothing,
+            draft_shown=np.zeros(0, bool),
+            frame_samples=self.grid.frame_samples,
+            lookahead_frames=self.grid.finisher_after_frames,
+        )
+
+    def feed(self, state: TimelineState, audio: Mono) -> TimelineState:
+        """Return the state after hearing more of the prime, encoded and prefilled.
+
+        Raises:
+            ValueError: The state has begun to generate; what is made is not fed back.
+        """
+        if state.generating:
+            raise ValueError("the timeline generates already; the prime can grow no more")
+        joined = np.concatenate([state.audio, audio.astype(np.float32)])
+        state = replace(state, audio=joined)
+        hearing, frames = self._hearing[TOP], self.grid.chunk_frames
+        while hearing.frames_ready(state.remembered_chunks, state.heard_sample) == frames:
+            chunk = state.remembered_chunks
+            codes = hearing.encode(state.audio, state.audio_start, chunk)
+            state = replace(state, codes=np.concatenate([state.codes, codes]))
+            state = self._forgetting(self._fast.remember(state, codes))
+        return state
+
+    def step(self, states: Sequence[TimelineState], plan: SamplingPlan) -> list[Step]:
+        """Return the states one step further: one pass over a chunk, or a few teacher frames."""
+        return [self._step(state, plan) for state in states]
+
+    def steps_per_second(self, plan: SamplingPlan) -> float:
+        """Return how many steps one second of audio takes."""
+        rates = [self.bundle.config.codec.frame_rate(level) for level in range(TOP + 1)]
+        if plan.teacher:
+            return sum(rate / step for rate, step in zip(rates, FRAMES_PER_STEP, strict=True))
+        return rates[TOP] / self.grid.chunk_frames * self._fast.passes(plan)
+
+    def decode(self, state: TimelineState, block: int) -> Mono:
+        """Return one canonical block of samples, decoded from codes.
+
+        Raises:
+            ValueError: The block ends after `decodable_sample`.
+        """
+        return self._finishing.block(state, block)
+
+    @torch.no_grad()
+    def fidelity(self, audio: Mono) -> float:
+        """Return how like its reproduction a sound is, 0 (not at all) to 1 (same spectrum)."""
+        hearing, chunk = self._hearing[TOP], self.grid.chunk_samples
+        padded = np.concatenate([audio, np.zeros(chunk, np.float32)])
+        chunks = -(-len(audio) // chunk)
+        codes = np.concatenate([hearing.encode(padded, 0, index) for index in range(chunks)])
+        frames = len(audio) // self.grid.frame_samples
+        if frames == 0:
+            return 0.0
+        made = self._finishing.render(codes, nothing_known(), 0, frames)
+        return mel_similarity(torch.from_numpy(made), torch.from_numpy(audio[: len(made)]))
+
+    def restore(self, data: bytes) -> TimelineState:
+        """Return the state that `TimelineState.to_bytes` gave.
+
+        Raises:
+            CheckpointError: The bytes are no state.
+        """
+        return restored(data)
+
+    def warm_up(self) -> None:
+        """Run every path once: encode, prefill, both samplers, both decoders."""
+        random = np.random.default_rng(0)
+        prime = (0.1 * random.standard_normal(3 * self.grid.chunk_samples)).astype(np.float32)
+        for teacher, steps in ((False, 2 * self._fast.passes(SamplingPlan(seed=0))), (True, 40)):
+            state = self.feed(self.open(nothing_known(), 0), prime)
+            for _ in range(steps):
+                state = self._step(state, SamplingPlan(seed=0, teacher=teacher)).state
+            if state.decodable_sample >= self.block_samples:
+                self.decode(state, 0)
+        self.fidelity(prime)
+
+    def _step(self, state: TimelineState, plan: SamplingPlan) -> Step:
+        if not state.generating:
+            state = self._begin(state)
+        if not plan.teacher:
+            return Step(state=self._fast.step(state, plan), phase=PHASES[TOP])
+        state, level = self._teacher.step(state, plan)
+        return Step(state=state, phase=PHASES[level])
+
+    def _begin(self, state: TimelineState) -> TimelineState:
+        """Settle the whole frames of the last chunk; the incomplete frame is dropped."""
+        last = self._hearing[TOP].encode(state.audio, state.audio_start, state.remembered_chunks)
+        return replace(state, codes=np.concatenate([state.codes, last]), generating=True)
+
+    def _forgetting(self, state: TimelineState) -> TimelineState:
+        """Drop audio that neither encoders nor a teacher's prefill will look at again."""
+        kept = self.context_samples + ENCODER_REACH_FRAMES * self.grid.frame_samples
+        excess = state.heard_sample - state.audio_start - kept
+        if excess < self.grid.chunk_samples:
+            return state
+        return replace(
+            state, audio=state.audio[excess:].copy(), audio_start=state.audio_start + excess
+        )
+
+    def _hear(self, index: int) -> Hearing:
+        level = self.bundle.codec.level(index)
+        before = ENCODER_REACH_FRAMES * self.grid.frame_samples // level.hop
+        after = self.grid.encoder_after_samples[index]
+        return Hearing(level, self.grid.chunk_samples, (before, after))
+
+
+def load_generator(folder: Path | None = None) -> StreamingGenerator:
+    """Return the model in a folder of weights, or the one in the box, on one thread.
+
+    Raises:
+        CheckpointError: A file is missing, damaged, or not of this configuration.
+    """
+    torch.set_num_threads(1)
+    return StreamingGenerator(load_bundle(folder or SHIPPED))

@@ -1,0 +1,172 @@
+"""A folder of weights: safetensors by part, and a manifest that says what they are.
+
+`manifest.json` names the configuration, the vocabulary, the licences, the
+recipe, and each file's SHA-256; the fingerprint is made from it and from what
+computes. Weights are stored in half precision and computed in single.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from model.bundle import Bundle, Card, empty_bundle, modules, share_codebook
+from model.config import SMALL, TINY, ModelConfig
+from model.errors import CheckpointError
+
+SHIPPED = Path(__file__).parent / "weights"
+MANIFEST = "manifest.json"
+KERNELS = "eager-fp32-1"
+"""Changes whenever the arithmetic does: part of the fingerprint."""
+CONFIGS = {config.name: config for config in (SMALL, TINY)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provenance:
+    """Where weights come from, as the manifest tells it."""
+
+    artists: tuple[str, ...]
+    genres: tuple[str, ...]
+    licence: str
+    output_licence: str
+    recipe: dict[str, Any]
+    figures: dict[str, Any]
+
+
+def load_bundle(folder: Path) -> Bundle:
+    """Return the model of a folder, its files verified.
+
+    Raises:
+        CheckpointError: A file is missing, damaged, or not of this configuration.
+    """
+    manifest = read_manifest(folder)
+    card = Card(
+        name=manifest["name"],
+        fingerprint=_fingerprint(manifest),
+        artists=tuple(manifest["artists"]),
+        genres=tuple(manifest["genres"]),
+        licence=manifest["licence"],
+        output_licence=manifest["output_licence"],
+    )
+    bundle = empty_bundle(_config(manifest["name"]), card)
+    for name, module in modules(bundle).items():
+        tensors = _verified(folder, name, manifest["files"])
+        _fill(module, tensors, f"{name}.safetensors")
+    share_codebook(bundle)
+    return bundle
+
+
+def save_bundle(bundle: Bundle, folder: Path, provenance: Provenance) -> None:
+    """Write a folder that `load_bundle` reads."""
+    folder.mkdir(parents=True, exist_ok=True)
+    files: dict[str, dict[str, Any]] = {}
+    for name, module in modules(bundle).items():
+        path = folder / f"{name}.safetensors"
+        tensors = {
+            key: value.to(torch.float16 if value.is_floating_point() else value.dtype).contiguous()
+            for key, value in module.state_dict().items()
+            if key in _stored(module.state_dict())
+        }
+        save_file(tensors, path)
+        data = path.read_bytes()
+        files[name] = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+    manifest = {
+        "name": bundle.config.name,
+        "format": 1,
+        "artists": provenance.artists,
+        "genres": provenance.genres,
+        "licence": provenance.licence,
+        "output_licence": provenance.output_licence,
+        "files": files,
+        "recipe": provenance.recipe,
+        "figures": provenance.figures,
+    }
+    text = json.dumps(manifest, indent=2, sort_keys=True) + "\n"
+    (folder / MANIFEST).write_text(text, encoding="utf-8")
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Return a folder's manifest.
+
+    Raises:
+        CheckpointError: There is none, or it is not one.
+    """
+    path = folder / MANIFEST
+    try:
+        manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{path} does not exist: the folder holds no model") from error
+    except (ValueError, OSError) as error:
+        raise CheckpointError(f"{path} cannot be read: {error}") from error
+    missing = {"name", "files", "artists", "genres", "licence", "output_licence"} - set(manifest)
+    if missing:
+        raise CheckpointError(f"{path} lacks {sorted(missing)}")
+    return manifest
+
+
+def _config(name: str) -> ModelConfig:
+    if name not in CONFIGS:
+        raise CheckpointError(f"no configuration is called {name!r}, known are {sorted(CONFIGS)}")
+    return CONFIGS[name]
+
+
+def _verified(folder: Path, name: str, files: dict[str, Any]) -> dict[str, Tensor]:
+    path = folder / f"{name}.safetensors"
+    if name not in files or not path.exists():
+        raise CheckpointError(f"{path} is missing")
+    made = hashlib.sha256(path.read_bytes()).hexdigest()
+    if made != files[name]["sha256"]:
+        raise CheckpointError(
+            f"{path} is damaged: SHA-256 {made}, the manifest says {files[name]['sha256']}"
+        )
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path} cannot be read: {error}") from error
+
+
+def _fill(module: torch.nn.Module, tensors: dict[str, Tensor], name: str) -> None:
+    """Copy every tensor into place; a missing, surplus or misshapen key is named."""
+    wanted = module.state_dict()
+    stored = _stored(wanted)
+    for key in sorted(stored ^ set(tensors)):
+        kind = "lacks" if key in stored else "has the surplus"
+        raise CheckpointError(f"{name} {kind} {key}")
+    for key, value in tensors.items():
+        if value.shape != wanted[key].shape:
+            raise CheckpointError(
+                f"{name}: {key} has shape {tuple(value.shape)}, expected {tuple(wanted[key].shape)}"
+            )
+        wanted[key].copy_(value)
+
+
+def _stored(state: dict[str, Tensor]) -> set[str]:
+    """Return the keys that files hold: a tied head once, shared codebooks not at all."""
+    tied = {key for key in state if key.endswith("head.weight") and _is_tied(state, key)}
+    shared = {"codebook"} & set(state)
+    return set(state) - tied - shared
+
+
+def _is_tied(state: dict[str, Tensor], key: str) -> bool:
+    twin = key.removesuffix("head.weight") + "codes.weight"
+    return twin in state and state[twin].data_ptr() == state[key].data_ptr()
+
+
+def _fingerprint(manifest: dict[str, Any]) -> str:
+    """Return the hash within which the same request gives the same bytes."""
+    facts = {
+        "files": {name: row["sha256"] for name, row in manifest["files"].items()},
+        "name": manifest["name"],
+        "kernels": KERNELS,
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+    }
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]

@@ -1,0 +1,174 @@
+"""The published way on a timeline: three autoregressive levels, row by row.
+
+Each lower row waits for the upper codes that its conditioner looks ahead to,
+so all levels advance together and audio can stream. Slow and faithful.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from model.bundle import TOP, Bundle
+from model.conditioning.roll import ROLL_FRAME_SAMPLES
+from model.grid import Grid
+from model.hearing import Hearing
+from model.inputs import Inputs
+from model.prior import Prior
+from model.sampler import sample
+from model.state import Level, TimelineState
+from model.values import SamplingPlan
+
+FRAMES_PER_STEP = (16, 16, 8)
+"""Frames drawn in one step by level, so that a step stays short."""
+UPPER_BEFORE = 16
+UPPER_AFTER = 2
+"""Upper frames that a conditioner sees before and after a row's own."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Turn:
+    """What one step does: a level, from which frame, how many, and whether they are known."""
+
+    level: int
+    first: int
+    frames: int
+    known: bool
+
+
+class TeacherSampler:
+    """Steps of the cascade."""
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        grid: Grid,
+        inputs: Inputs,
+        hearing: tuple[Hearing, Hearing, Hearing],
+    ) -> None:
+        self._bundle = bundle
+        self._grid = grid
+        self._inputs = inputs
+        self._hearing = hearing
+        self._priors = (bundle.upsamplers[0].prior, bundle.upsamplers[1].prior, bundle.top)
+
+    @torch.no_grad()
+    def step(self, state: TimelineState, plan: SamplingPlan) -> tuple[TimelineState, int]:
+        """Return the state one step further, and the level that worked."""
+        if not state.lower:
+            return self._begin(state), TOP
+        turn = self._next(state)
+        conditions = self._conditions(state, turn)
+        if turn.known:
+            return self._prefill(state, turn, conditions), turn.level
+        return self._draw(state, turn, conditions, plan), turn.level
+
+    def _begin(self, state: TimelineState) -> TimelineState:
+        """Encode what was heard at the lower levels; older than the audio kept is never decoded."""
+        chunks = range(
+            -(-state.audio_start // self._grid.chunk_samples),
+            -(-state.heard_sample // self._grid.chunk_samples),
+        )
+        levels: list[Level] = []
+        for index in (0, 1):
+            hearing = self._hearing[index]
+            before = np.zeros(chunks.start * self._grid.chunk_samples // hearing.hop, np.int16)
+            heard = [hearing.encode(state.audio, state.audio_start, chunk) for chunk in chunks]
+            codes = np.concatenate([before, *heard])
+            codes = codes[: len(state.codes) * self._grid.frame_samples // hearing.hop]
+            levels.append(self._level(index, codes))
+        return replace(state, lower=(*levels, self._level(TOP, state.codes)))
+
+    def _level(self, index: int, codes: np.ndarray) -> Level:
+        shape = self._priors[index].config.transformer
+        rows = len(codes) // shape.row_frames()
+        skipped = max(0, rows - shape.rows) * shape.row_frames()
+        memory = self._priors[index].transformer.start(1)
+        return Level(codes=codes, seen=skipped, memory=memory)
+
+    def _next(self, state: TimelineState) -> _Turn:
+        for index in range(TOP + 1):
+            level = state.lower[index]
+            row = self._priors[index].config.transformer.row_frames()
+            room = row - level.seen % row
+            known = min(len(level.codes) - level.seen, room)
+            ready = index == TOP or self._upper_ready(state, index, level.seen)
+            if ready:
+                frames = known or min(FRAMES_PER_STEP[index], room)
+                return _Turn(level=index, first=level.seen, frames=frames, known=known > 0)
+        raise AssertionError("the top level is always ready")
+
+    def _upper_ready(self, state: TimelineState, index: int, seen: int) -> bool:
+        row = self._priors[index].config.transformer.row_frames()
+        last = (seen // row + 1) * row // self._ratio(index)
+        return last + UPPER_AFTER <= len(state.lower[index + 1].codes)
+
+    def _ratio(self, index: int) -> int:
+        return self._hearing[index + 1].hop // self._hearing[index].hop
+
+    def _conditions(self, state: TimelineState, turn: _Turn) -> Tensor:
+        if turn.level == TOP:
+            frames = self._grid.chunk_frames
+            chunk, start = divmod(turn.first, frames)
+            assert self._bundle.top.conditions is not None
+            made = self._bundle.top.conditions(self._inputs.of_chunk(state.known, chunk))
+            group = ROLL_FRAME_SAMPLES // self._grid.frame_samples
+            made = made.repeat_interleave(group, dim=1)
+            return made[:, start : start + turn.frames]
+        row = self._priors[turn.level].config.transformer.row_frames()
+        ratio = self._ratio(turn.level)
+        row_start = turn.first // row * row
+        first = max(0, row_start // ratio - UPPER_BEFORE)
+        last = (row_start + row) // ratio + UPPER_AFTER
+        upper = _row(state.lower[turn.level + 1].codes[first:last])
+        made = self._bundle.upsamplers[turn.level].conditioner(upper)
+        start = turn.first - first * ratio
+        return made[:, start : start + turn.frames]
+
+    def _prefill(self, state: TimelineState, turn: _Turn, conditions: Tensor) -> TimelineState:
+        level = state.lower[turn.level]
+        previous = _previous(level.codes, turn.first, turn.frames)
+        prior = self._priors[turn.level]
+        _, (seen, memory) = prior.advance(
+            previous, self._start(state, prior), conditions, (level.seen, level.memory)
+        )
+        return self._with(state, turn.level, replace(level, seen=seen, memory=memory))
+
+    def _draw(
+        self, state: TimelineState, turn: _Turn, conditions: Tensor, plan: SamplingPlan
+    ) -> TimelineState:
+        level, prior = state.lower[turn.level], self._priors[turn.level]
+        start = self._start(state, prior)
+        codes, past = level.codes, (level.seen, level.memory)
+        for offset in range(turn.frames):
+            frame = turn.first + offset
+            logits, past = prior.advance(
+                _previous(codes, frame, 1), start, conditions[:, offset : offset + 1], past
+            )
+            made = sample(logits[0], plan, level=turn.level, turn=255, first_frame=frame)
+            codes = np.append(codes, made.astype(np.int16))
+        return self._with(
+            state, turn.level, replace(level, codes=codes, seen=past[0], memory=past[1])
+        )
+
+    def _with(self, state: TimelineState, index: int, level: Level) -> TimelineState:
+        lower = (*state.lower[:index], level, *state.lower[index + 1 :])
+        codes = level.codes if index == TOP else state.codes
+        return replace(state, lower=lower, codes=codes)
+
+    def _start(self, state: TimelineState, prior: Prior) -> Tensor:
+        artist = state.known.artist if prior is self._bundle.top else 0
+        genre = state.known.genre if prior is self._bundle.top else 0
+        return prior.start_vector(torch.tensor([artist]), torch.tensor([[genre]]))
+
+
+def _previous(codes: np.ndarray, first: int, frames: int) -> Tensor:
+    before = codes[max(0, first - 1) : first + frames - 1].astype(np.int64)
+    if first == 0:
+        before = np.concatenate([[-1], before])
+    return torch.from_numpy(before)[None]
+
+
+def _row(codes: np.ndarray) -> Tensor:
+    return torch.from_numpy(codes.astype(np.int64))[None]

@@ -1,0 +1,125 @@
+"""Training batches of codes with their conditions, dropped at random.
+
+What a request may lack, a batch must lack sometimes: notes, stems, labels,
+timing. Notes belong to the target: of the mix all, of a part its own.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from model.conditioning.embeddings import FrameInputs
+from model.conditioning.roll import ROLL_FRAME_SAMPLES, ROLL_WIDTH, roll_of
+from model.data.dataset import COMPOSERS, GENRES, STEM_KINDS
+from model.training.codes import CodedExample
+
+FRAME_SAMPLES = 128
+GROUP = ROLL_FRAME_SAMPLES // FRAME_SAMPLES
+TARGETS = ("mix", *STEM_KINDS)
+"""Order of the target and stem tables; index 0 is the mix."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """Codes of a stretch and all that may be known of it."""
+
+    codes: Int[Tensor, "batch frames"]
+    inputs: FrameInputs
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Item:
+    codes: np.ndarray
+    roll: np.ndarray
+    known: np.ndarray
+    stems: np.ndarray
+    target: int
+    artist: int
+    genre: int
+    total: float
+    start: int
+
+
+def random_batch(
+    examples: Sequence[CodedExample],
+    size: int,
+    frames: int,
+    codebook: Float[Tensor, "codebook latents"],
+    random: np.random.Generator,
+) -> Batch:
+    """Return `size` random stretches of `frames` top-level frames; the codebook is normalised."""
+    items = [_item(examples[random.integers(len(examples))], frames, random) for _ in range(size)]
+    groups = np.arange(frames // GROUP) * ROLL_FRAME_SAMPLES
+    stems = _stack([item.stems[:, ::GROUP] for item in items]).long()
+    inputs = FrameInputs(
+        artist=torch.tensor([item.artist for item in items]),
+        genre=torch.tensor([[item.genre] for item in items]),
+        target=torch.tensor([item.target for item in items]),
+        total=torch.tensor([[item.total] * len(groups) for item in items]),
+        position=_stack([(groups + item.start).astype(np.float32) for item in items]),
+        roll=_stack([item.roll for item in items]),
+        roll_known=_stack([item.known for item in items]),
+        stems=codebook[stems.clamp(min=0)],
+        stems_given=stems >= 0,
+    )
+    return Batch(codes=_stack([item.codes for item in items]).long(), inputs=inputs)
+
+
+def _item(coded: CodedExample, frames: int, random: np.random.Generator) -> _Item:
+    example = coded.example
+    limit = (len(coded.mix) - frames) // GROUP
+    first = int(random.integers(limit + 1)) * GROUP
+    start = first * FRAME_SAMPLES
+    span = slice(first, first + frames)
+    present = [index for index in range(len(STEM_KINDS)) if coded.stems[index, 0] >= 0]
+    target, given = _roles(present, random)
+    codes = coded.mix[span] if target == 0 else coded.stems[target - 1, span]
+    stems = np.full((len(TARGETS), frames), -1, np.int64)
+    for kind in given:
+        stems[kind + 1] = coded.stems[kind, span]
+    notes = example.notes
+    if target:
+        notes = notes[notes[:, 5] == target - 1]
+    known = _known(frames // GROUP, random)
+    roll = np.zeros((frames // GROUP, ROLL_WIDTH), np.float32)
+    if known.any():
+        roll = roll_of(notes, start, frames // GROUP)
+    labelled = random.random() < 0.7
+    return _Item(
+        codes=codes,
+        roll=roll,
+        known=known,
+        stems=stems,
+        target=target,
+        artist=COMPOSERS.index(example.labels.composer) + 1 if labelled else 0,
+        genre=GENRES.index(example.labels.genre) + 1 if labelled else 0,
+        total=float(example.num_samples) if random.random() < 0.3 else 0.0,
+        start=start,
+    )
+
+
+def _roles(present: list[int], random: np.random.Generator) -> tuple[int, list[int]]:
+    if len(present) < 2 or random.random() < 0.72:
+        return 0, []
+    chosen = present[random.integers(len(present))]
+    others = [kind for kind in present if kind != chosen]
+    given = [kind for kind in others if random.random() < 0.7] if random.random() < 0.6 else []
+    return chosen + 1, given
+
+
+def _known(groups: int, random: np.random.Generator) -> np.ndarray:
+    draw = random.random()
+    known = np.zeros(groups, bool)
+    if draw < 0.65:
+        known[:] = True
+    elif draw < 0.82:
+        known[random.integers(groups) :] = True
+    return known
+
+
+def _stack(rows: Sequence[np.ndarray]) -> Tensor:
+    return torch.from_numpy(np.stack(rows))

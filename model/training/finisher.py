@@ -1,0 +1,163 @@
+"""Learns the finisher: top-level codes and notes to audio, judged by spectra alone.
+
+Phases are free, so no waveform term. Half the time codes are disturbed and
+notes come from the ear, as they will when a student made them.
+"""
+
+import argparse
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn import functional as F
+
+from model.codec import Level
+from model.conditioning.roll import RELEASE, ROLL_FRAME_SAMPLES, SOUNDING, roll_of
+from model.config import SMALL, SMALL_CODEC
+from model.finisher import Finisher, gates_heard
+from model.training.codes import TOP, CodedExample, open_coded
+from model.training.loop import Figures, LoopConfig, load_averaged, train
+from model.training.losses import spectral_terms
+
+CROP_FRAMES = 192
+LEAD_FRAMES = 48
+TAIL_FRAMES = 8
+FRAME_SAMPLES = 128
+GROUP = ROLL_FRAME_SAMPLES // FRAME_SAMPLES
+RESOLUTIONS = ((2048, 512, 2048), (1024, 256, 1024), (512, 128, 512), (256, 64, 256))
+EAR_SHARE = 0.3
+DISTURBED_SHARE = 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Crops:
+    """Codes, notes and audio of short stretches."""
+
+    codes: Int[Tensor, "batch frames"]
+    gates: Float[Tensor, "batch frames pitches"]
+    audio: Float[Tensor, "batch samples"]
+
+
+def random_crops(examples: Sequence[CodedExample], size: int, random: np.random.Generator) -> Crops:
+    """Return crops of mixes, and of single stems one time in three."""
+    codes, gates, audio = [], [], []
+    for _ in range(size):
+        coded = examples[random.integers(len(examples))]
+        groups = (len(coded.mix) - CROP_FRAMES) // GROUP
+        first = int(random.integers(groups)) * GROUP
+        span = slice(first, first + CROP_FRAMES)
+        row, samples, notes = _source(coded, random)
+        start = first * FRAME_SAMPLES
+        codes.append(row[span].astype(np.int64))
+        gates.append(gates_of(roll_of(notes, start, CROP_FRAMES // GROUP)))
+        audio.append(samples[start : start + CROP_FRAMES * FRAME_SAMPLES].astype(np.float32))
+    return Crops(
+        codes=torch.from_numpy(np.stack(codes)),
+        gates=torch.from_numpy(np.stack(gates)),
+        audio=torch.from_numpy(np.stack(audio)) / 32768,
+    )
+
+
+def gates_of(roll: np.ndarray) -> np.ndarray:
+    """Return each pitch's amplitude by code frame: sounding, or fading after its end."""
+    return np.repeat(np.maximum(roll[:, SOUNDING], roll[:, RELEASE]), GROUP, axis=0)
+
+
+def _source(
+    coded: CodedExample, random: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    example = coded.example
+    kinds = example.stem_kinds()
+    if random.random() < 1 / 3:
+        kind = kinds[random.integers(len(kinds))]
+        stem = example.stem(kind)
+        if stem is not None:
+            index = ("drums", "bass", "vocals", "other").index(kind)
+            return coded.stems[index], stem, example.notes[example.notes[:, 5] == index]
+    return coded.mix, example.mix(), example.notes
+
+
+def disturbed(codes: Int[Tensor, "batch frames"], random: torch.Generator) -> Tensor:
+    """Return codes of which some are taken from elsewhere in the stretch, nearby or far."""
+    batch, frames = codes.shape
+    share = torch.rand(batch, 1, generator=random) * 0.6
+    moved = torch.rand(batch, frames, generator=random) < share
+    reach = torch.where(torch.rand(batch, 1, generator=random) < 0.7, 6, 60)
+    offset = (torch.randn(batch, frames, generator=random) * reach).long()
+    index = (torch.arange(frames) + offset).clamp(0, frames - 1)
+    return torch.where(moved, codes.gather(1, index), codes)
+
+
+def step_of(
+    finisher: Finisher, examples: Sequence[CodedExample], batch: int
+) -> Callable[[int, torch.Generator, float], tuple[Tensor, Figures]]:
+    """Return the finisher's step."""
+    numbers = np.random.default_rng(13)
+
+    def step(number: int, random: torch.Generator, spent: float) -> tuple[Tensor, Figures]:
+        del number, spent
+        crops = random_crops(examples, batch, numbers)
+        with torch.autocast("cpu", torch.bfloat16):
+            heard = finisher.hear(crops.codes)
+        truth = (crops.gates > 0.1).float()
+        hearing = F.binary_cross_entropy_with_logits(heard.float(), truth)
+        by_ear = torch.rand(batch, 1, 1, generator=random) < EAR_SHARE
+        gates = torch.where(by_ear, gates_heard(heard.detach().float()), crops.gates)
+        codes = crops.codes
+        if torch.rand((), generator=random) < DISTURBED_SHARE:
+            codes = disturbed(codes, random)
+        first = int(torch.randint(100_000, (), generator=random))
+        with torch.autocast("cpu", torch.bfloat16):
+            frames = finisher(codes, gates, first)
+        inner = slice(LEAD_FRAMES * FRAME_SAMPLES, -TAIL_FRAMES * FRAME_SAMPLES)
+        made = finisher.overlap_add(frames.float())[:, inner]
+        terms = spectral_terms(made, crops.audio[:, inner], RESOLUTIONS)
+        loss = terms.convergence + terms.log_magnitude + 20 * hearing
+        hit = ((heard > 0) & (truth > 0)).sum() * 2
+        f1 = hit / ((heard > 0).sum() + truth.sum()).clamp(min=1)
+        return loss, {
+            "convergence": float(terms.convergence.detach()),
+            "log": float(terms.log_magnitude.detach()),
+            "ear_f1": float(f1),
+        }
+
+    return step
+
+
+def main() -> None:
+    """Train the finisher."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--runs", type=Path, required=True)
+    parser.add_argument("--max-minutes", type=float, default=30)
+    parser.add_argument("--batch", type=int, default=12)
+    parser.add_argument("--learning-rate", type=float, default=1.5e-3)
+    parser.add_argument("--seed", type=int, default=1)
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    torch.manual_seed(arguments.seed)
+    torch.set_num_threads(1)
+    assert SMALL.finisher is not None
+    finisher = Finisher(SMALL.finisher)
+    level = Level(SMALL_CODEC, TOP)
+    load_averaged(level, arguments.runs / f"codec{TOP}")
+    finisher.set_codebook(level.quantizer.codebook)
+    train(
+        finisher,
+        step_of(finisher, open_coded(arguments.data, "train"), arguments.batch),
+        LoopConfig(
+            out=arguments.runs / "finisher",
+            max_minutes=arguments.max_minutes,
+            learning_rate=arguments.learning_rate,
+            seed=arguments.seed,
+        ),
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,129 @@
+"""Learns the autoregressive teachers: the top prior, and the upsamplers below it."""
+
+import argparse
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+
+from model.codec import Level
+from model.conditioning.embeddings import FrameInputs, normalised
+from model.config import SMALL, SMALL_CODEC
+from model.data.dataset import Example, open_split
+from model.prior import Prior
+from model.training.codec import random_clips
+from model.training.codes import TOP, CodedExample, open_coded
+from model.training.examples import GROUP, random_batch
+from model.training.loop import Figures, LoopConfig, load_averaged, train
+from model.upsampler import Upsampler
+
+Step = Callable[[int, torch.Generator, float], tuple[Tensor, Figures]]
+BITS = 1 / np.log(2)
+
+
+def frame_conditions(prior: Prior, inputs: FrameInputs) -> Float[Tensor, "batch frames width"]:
+    """Return one condition vector for each top-level frame."""
+    assert prior.conditions is not None
+    return prior.conditions(inputs).repeat_interleave(GROUP, dim=1)
+
+
+def top_step(
+    prior: Prior, examples: Sequence[CodedExample], codebook: Tensor, batch: int, rows: int
+) -> Step:
+    """Return the top prior's step: cross entropy in bits over random stretches."""
+    numbers = np.random.default_rng(11)
+    frames = rows * prior.config.transformer.row_frames()
+
+    def step(number: int, random: torch.Generator, spent: float) -> tuple[Tensor, Figures]:
+        del number, random, spent
+        made = random_batch(examples, batch, frames, codebook, numbers)
+        with torch.autocast("cpu", torch.bfloat16):
+            start = prior.start_vector(made.inputs.artist, made.inputs.genre)
+            logits = prior(made.codes, start, frame_conditions(prior, made.inputs))
+        loss = F.cross_entropy(logits.float().flatten(0, 1), made.codes.flatten())
+        return loss, {"bits": float(loss.detach()) * BITS}
+
+    return step
+
+
+def upsampler_step(
+    upsampler: Upsampler, levels: tuple[Level, Level], examples: Sequence[Example], batch: int
+) -> Step:
+    """Return an upsampler's step: codes of (lower, upper) level made from audio as it goes."""
+    lower, upper = levels
+    frames = upsampler.config.transformer.frames
+    samples = frames * lower.hop
+
+    def step(number: int, random: torch.Generator, spent: float) -> tuple[Tensor, Figures]:
+        del number, spent
+        audio = random_clips(examples, batch, samples, random)
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+            codes = lower.encode(audio)
+            above = upper.encode(audio)
+        labels = torch.zeros(batch, dtype=torch.long)
+        with torch.autocast("cpu", torch.bfloat16):
+            start = upsampler.prior.start_vector(labels, labels.unsqueeze(1))
+            logits = upsampler(codes, above, start)
+        loss = F.cross_entropy(logits.float().flatten(0, 1), codes.flatten())
+        return loss, {"bits": float(loss.detach()) * BITS}
+
+    return step
+
+
+def main() -> None:
+    """Train the level named on the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--runs", type=Path, required=True, help="the folder of codec0, codec1, …")
+    parser.add_argument("--level", type=int, required=True)
+    parser.add_argument("--max-minutes", type=float, default=30)
+    parser.add_argument("--batch", type=int, default=2)
+    parser.add_argument("--rows", type=int, default=44)
+    parser.add_argument("--learning-rate", type=float, default=8e-4)
+    parser.add_argument("--seed", type=int, default=1)
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    torch.manual_seed(arguments.seed)
+    torch.set_num_threads(1)
+    level: int = arguments.level
+    runs: Path = arguments.runs
+    if level == TOP:
+        module: torch.nn.Module = Prior(SMALL.priors[level])
+        step = top_step(
+            module,
+            open_coded(arguments.data, "train"),
+            normalised(_level(runs, TOP).quantizer.codebook),
+            arguments.batch,
+            arguments.rows,
+        )
+    else:
+        module = Upsampler(SMALL.priors[level])
+        levels = (_level(runs, level), _level(runs, level + 1))
+        examples = open_split(arguments.data, "train")
+        step = upsampler_step(module, levels, examples, arguments.batch)
+    train(
+        module,
+        step,
+        LoopConfig(
+            out=runs / f"prior{level}",
+            max_minutes=arguments.max_minutes,
+            learning_rate=arguments.learning_rate,
+            seed=arguments.seed,
+            average=0.99,
+        ),
+    )
+
+
+def _level(runs: Path, index: int) -> Level:
+    level = Level(SMALL_CODEC, index)
+    load_averaged(level, runs / f"codec{index}")
+    return level
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,155 @@
+"""Learns the block-parallel student, from data and, where it has a view, from the teacher.
+
+A chunk shows the frames that earlier passes decide, or a prefix, or both; after
+a bare prefix the autoregressive teacher's distribution is the target of the first
+hidden frame, since there nothing to the right has been shown.
+"""
+
+import argparse
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from torch.nn import functional as F
+
+from model.codec import Level
+from model.config import SMALL, SMALL_CODEC, StudentConfig
+from model.prior import Prior
+from model.student import Student
+from model.training.codes import TOP, CodedExample, open_coded
+from model.training.examples import Batch, random_batch
+from model.training.loop import Figures, LoopConfig, load_averaged, train
+from model.training.prior import BITS, frame_conditions
+
+PREFIX_SHARE = 0.2
+DISTIL_WEIGHT = 0.3
+
+Shown = Bool[Tensor, "batch frames"]
+
+
+def shown_frames(
+    config: StudentConfig, batch: int, chunks: int, random: np.random.Generator
+) -> tuple[Shown, Int[Tensor, "batch chunks"]]:
+    """Return which frames each chunk shows, and its prefix's length (-1: a pass of the order)."""
+    frames = config.chunk_frames()
+    shown = np.zeros((batch, chunks, frames), bool)
+    prefix = np.full((batch, chunks), -1)
+    place = np.arange(frames) % config.group_frames
+    for row in range(batch):
+        for chunk in range(chunks):
+            draw = random.random()
+            if draw >= PREFIX_SHARE:
+                done = config.order[: int(random.integers(len(config.order)))]
+                shown[row, chunk] = np.isin(place, done)
+            if draw < 2 * PREFIX_SHARE:
+                length = int(random.integers(frames))
+                shown[row, chunk, :length] = True
+                prefix[row, chunk] = length if draw < PREFIX_SHARE else -1
+    return torch.from_numpy(shown.reshape(batch, -1)), torch.from_numpy(prefix)
+
+
+def step_of(
+    student: Student,
+    teacher: Prior | None,
+    examples: Sequence[CodedExample],
+    batch: int,
+    rows: tuple[int, int],
+) -> Callable[[int, torch.Generator, float], tuple[Tensor, Figures]]:
+    """Return the student's step; stretches grow from `rows[0]` to `rows[1]` chunks."""
+    numbers = np.random.default_rng(12)
+    config = student.config
+
+    def step(number: int, random: torch.Generator, spent: float) -> tuple[Tensor, Figures]:
+        del number, random
+        chunks = rows[0] if spent < 0.6 else rows[1]
+        size = max(1, batch * rows[0] // chunks)
+        frames = chunks * config.chunk_frames()
+        made = random_batch(examples, size, frames, student.codebook, numbers)
+        shown, prefix = shown_frames(config, size, chunks, numbers)
+        with torch.autocast("cpu", torch.bfloat16):
+            logits = student(made.codes, shown, student.conditions(made.inputs))
+        hidden = ~shown
+        chosen = logits[hidden].float()
+        loss = F.cross_entropy(chosen, made.codes[hidden])
+        figures = {"bits": float(loss.detach()) * BITS}
+        if teacher is not None:
+            distance = distillation(logits, teacher, made, prefix)
+            figures["teacher_kl"] = float(distance.detach())
+            loss = loss + DISTIL_WEIGHT * distance
+        return loss, figures
+
+    return step
+
+
+def distillation(
+    logits: Float[Tensor, "batch frames codebook"],
+    teacher: Prior,
+    batch: Batch,
+    prefix: Int[Tensor, "batch chunks"],
+) -> Float[Tensor, ""]:
+    """Return the divergence from the teacher at the first hidden frame after each prefix."""
+    chunk_frames = logits.shape[1] // prefix.shape[1]
+    rows, chunks = torch.nonzero(prefix >= 0, as_tuple=True)
+    if len(rows) == 0:
+        return logits.new_zeros(())
+    at = chunks * chunk_frames + prefix[rows, chunks]
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        start = teacher.start_vector(batch.inputs.artist, batch.inputs.genre)
+        target = teacher(batch.codes, start, frame_conditions(teacher, batch.inputs))
+    return F.kl_div(
+        logits[rows, at].float().log_softmax(-1),
+        target[rows, at].float().log_softmax(-1),
+        reduction="batchmean",
+        log_target=True,
+    )
+
+
+def main() -> None:
+    """Train the student named on the command line; resumes, with or without a teacher."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--runs", type=Path, required=True)
+    parser.add_argument("--teacher", action="store_true", help="distil from runs/prior2 as well")
+    parser.add_argument("--max-minutes", type=float, default=60)
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--rows", type=int, nargs=2, default=(16, 44))
+    parser.add_argument("--learning-rate", type=float, default=1e-3)
+    parser.add_argument("--seed", type=int, default=1)
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    torch.manual_seed(arguments.seed)
+    torch.set_num_threads(1)
+    assert SMALL.student is not None
+    runs: Path = arguments.runs
+    student = Student(SMALL.student)
+    level = Level(SMALL_CODEC, TOP)
+    load_averaged(level, runs / f"codec{TOP}")
+    student.set_codebook(level.quantizer.codebook)
+    teacher = None
+    if arguments.teacher:
+        teacher = Prior(SMALL.priors[TOP])
+        load_averaged(teacher, runs / f"prior{TOP}")
+    train(
+        student,
+        step_of(
+            student,
+            teacher,
+            open_coded(arguments.data, "train"),
+            arguments.batch,
+            (arguments.rows[0], arguments.rows[1]),
+        ),
+        LoopConfig(
+            out=runs / "student",
+            max_minutes=arguments.max_minutes,
+            learning_rate=arguments.learning_rate,
+            seed=arguments.seed,
+        ),
+    )
+
+
+if __name__ == "__main__":
+    main()

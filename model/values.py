@@ -1,0 +1,61 @@
+"""What the door takes: conditions and plans in the model's own numbers.
+
+Positions are model samples from the anchor. Knows no vocabulary but its own
+tables' row numbers.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float32, Int64
+
+Mono = Float32[np.ndarray, " samples"]
+Notes = Int64[np.ndarray, "notes fields"]
+
+TARGETS = ("mix", "drums", "bass", "vocals", "other")
+"""Row order of the target and stem tables."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class StemAudio:
+    """A stem that the result must fit; `kind` indexes `TARGETS`."""
+
+    kind: int
+    start_sample: int
+    samples: Mono
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Known:
+    """All that is known of a timeline besides its audio.
+
+    `notes` has the fields of `model.conditioning.roll.NOTE_FIELDS`; silence
+    means silence within `notes_span` alone, None where no notes were given.
+    """
+
+    artist: int = 0
+    genre: int = 0
+    target: int = 0
+    total_samples: int = 0
+    offset_samples: int = 0
+    notes: Notes
+    notes_span: tuple[int, int] | None = None
+    stems: tuple[StemAudio, ...] = ()
+
+
+def nothing_known() -> Known:
+    """Return the conditions of a request without any."""
+    return Known(notes=np.zeros((0, 6), np.int64))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SamplingPlan:
+    """How to draw; `passes` 0 is the student's default."""
+
+    seed: int
+    teacher: bool = False
+    variation: int = 0
+    temperature: float = 1.0
+    top_p: float = 1.0
+    top_k: int = 0
+    passes: int = 0
