@@ -4,12 +4,19 @@ import ast
 import importlib
 import inspect
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
+
+from bridge.app import embedded_server
+from bridge.audio_file import AudioClip, Provenance, read_audio, read_time_reference, write_audio
+from bridge.config import ServerConfig
+from tests.fakes import CountingGenerator
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("bridge", "model", "plugin_host", "protos")
@@ -62,8 +69,7 @@ def test_every_folder_of_modules_is_a_package():
 
 
 def test_every_error_of_the_model_and_of_the_plugins_has_a_row():
-    app = pytest.importorskip("bridge.app", reason="bridge.app is not written yet")
-    rows = set(app.ERROR_ROWS)
+    rows = set(importlib.import_module("bridge.app").ERROR_ROWS)
     for name in ("model.errors", "plugin_host.errors"):
         homeless = [error.__name__ for error in errors_of(importlib.import_module(name)) - rows]
         assert not homeless, f"{name}: no row in bridge.app.ERROR_ROWS"
@@ -107,6 +113,21 @@ def test_the_readme_lists_what_osc_and_the_command_line_take():
     commands = importlib.import_module("bridge.__main__").COMMANDS
     missing += [name for name in commands if f"    jukebox-bridge {name}" not in text]
     assert [key for key in missing if key != "stem_drums"] == []
+
+
+def test_the_readme_s_script_continues_a_file_through_a_server(tmp_path, capsys):
+    config = ServerConfig(port=0, osc_port=None, spool=tmp_path / "spool")
+    prime = np.linspace(-0.5, 0.5, 2 * 44_101).astype(np.float32).reshape(2, -1)
+    source = Provenance(model="", fingerprint="", seed=0, request_id="", licence="")
+    clip = AudioClip(samples=prime, sample_rate=44_100)
+    section = write_audio(tmp_path / "section.wav", clip, 0, source)
+    out = tmp_path / "out.wav"
+    script = runpy.run_path(str(ROOT / "examples/continue_section.py"))
+    with embedded_server(config, CountingGenerator) as address:
+        script["main"]([str(section), "120", str(out), "--server", address])
+    assert read_audio(out).samples.shape == (2, 4 * 4 * 44_100 // 2)
+    assert read_time_reference(out) == 44_101
+    assert "seed" in capsys.readouterr().out
 
 
 def test_the_modules_that_the_readme_runs_exist():
