@@ -51,7 +51,7 @@ class ResidualUnit(nn.Module):
 
 def residual_stack(block: BlockConfig, *, streams: bool, reverse: bool) -> nn.Sequential:
     """Return `depth` units of growing (decoder: shrinking) dilation."""
-    dilations = [block.dilation_growth**unit for unit in range(block.depth)]
+    dilations = list(block.dilations())
     if reverse:
         dilations.reverse()
     return nn.Sequential(
@@ -61,6 +61,7 @@ def residual_stack(block: BlockConfig, *, streams: bool, reverse: bool) -> nn.Se
                 int(block.multiplier * block.width),
                 dilation=dilation,
                 past_only=streams and dilation > 1,
+                scale=block.residual_scale(),
             )
             for dilation in dilations
         )
@@ -119,11 +120,19 @@ class EncoderBlock(nn.Module):
 class DecoderBlock(nn.Module):
     """The encoder block's mirror; also the body of an upsampler's conditioner."""
 
-    def __init__(self, block: BlockConfig, inputs: int, outputs: int, *, streams: bool) -> None:
+    def __init__(
+        self,
+        block: BlockConfig,
+        inputs: int,
+        outputs: int,
+        *,
+        streams: bool,
+        reverse: bool = True,
+    ) -> None:
         super().__init__()
         self.enter = Conv(inputs, block.width)
         self.stacks = nn.ModuleList(
-            residual_stack(block, streams=streams, reverse=True) for _ in range(block.repeats)
+            residual_stack(block, streams=streams, reverse=reverse) for _ in range(block.repeats)
         )
         last = block.repeats - 1
         self.ups = nn.ModuleList(

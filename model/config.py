@@ -21,10 +21,23 @@ class BlockConfig:
     dilation_growth: int = 3
     multiplier: float = 1.0
     """Width inside a residual unit, relative to the stack's width."""
+    dilation_cycle: int | None = None
+    """After so many units dilations start again; None lets them grow."""
+    scaled_residuals: bool = False
+    """Residuals times 1/sqrt(depth), as the published level-1 conditioner has them."""
 
     def hop(self) -> int:
         """Return how many inputs make one output."""
         return self.stride**self.repeats
+
+    def dilations(self) -> tuple[int, ...]:
+        """Return the dilation of each residual unit, in frames."""
+        cycle = self.dilation_cycle or self.depth
+        return tuple(self.dilation_growth ** (unit % cycle) for unit in range(self.depth))
+
+    def residual_scale(self) -> float:
+        """Return the factor on what a residual unit adds."""
+        return self.depth**-0.5 if self.scaled_residuals else 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,8 @@ class Conditioner(nn.Module):
     def __init__(self, block: BlockConfig, vocabulary: int, width: int, *, streams: bool) -> None:
         super().__init__()
         self.codes = nn.Embedding(vocabulary, width)
-        self.body = DecoderBlock(block, width, width, streams=streams)
+        # Dilations of the published conditioner grow, where those of a decoder shrink.
+        self.body = DecoderBlock(block, width, width, streams=streams, reverse=streams)
         self.norm = nn.LayerNorm(width)
 
     def forward(
