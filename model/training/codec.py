@@ -38,7 +38,7 @@ def random_clips(
         start = _below(len(audio) - samples, random)
         clips[row] = audio[start : start + samples].astype(np.float32) / 32768
     gains = 10 ** (torch.empty(batch, 1).uniform_(-8, 4, generator=random) / 20)
-    return (torch.from_numpy(clips) * gains).clamp(-1, 1)
+    return (torch.as_tensor(clips) * gains).clamp(-1, 1)
 
 
 def _source(examples: Sequence[Example], random: torch.Generator) -> np.ndarray:
@@ -113,7 +113,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    torch.manual_seed(arguments.seed)
+    torch.default_generator.manual_seed(arguments.seed)
     torch.set_num_threads(1)
     level = Level(SMALL_CODEC, arguments.level)
     examples = open_split(arguments.data, "train")

@@ -88,7 +88,7 @@ def _stem_codes(
 
 @torch.no_grad()
 def _encode(level: Level, audio: Sequence[np.ndarray]) -> Int16[np.ndarray, "batch frames"]:
-    batch = torch.from_numpy(np.stack([clip.astype(np.float32) / 32768 for clip in audio]))
+    batch = torch.as_tensor(np.stack([clip.astype(np.float32) / 32768 for clip in audio]))
     with torch.autocast("cpu", torch.bfloat16):
         latents = level.latents(batch)
     return level.quantizer.encode(latents).numpy().astype(np.int16)

@@ -52,7 +52,9 @@ def random_batch(
     random: np.random.Generator,
 ) -> Batch:
     """Return `size` random stretches of `frames` top-level frames; the codebook is normalised."""
-    items = [_item(examples[random.integers(len(examples))], frames, random) for _ in range(size)]
+    items = [
+        _item(examples[int(random.integers(len(examples)))], frames, random) for _ in range(size)
+    ]
     groups = np.arange(frames // GROUP) * ROLL_FRAME_SAMPLES
     stems = _stack([item.stems[:, ::GROUP] for item in items]).long()
     inputs = FrameInputs(
@@ -122,4 +124,4 @@ def _known(groups: int, random: np.random.Generator) -> np.ndarray:
 
 
 def _stack(rows: Sequence[np.ndarray]) -> Tensor:
-    return torch.from_numpy(np.stack(rows))
+    return torch.as_tensor(np.stack(rows))

@@ -45,9 +45,11 @@ class Crops:
 
 def random_crops(examples: Sequence[CodedExample], size: int, random: np.random.Generator) -> Crops:
     """Return crops of mixes, and of single stems one time in three."""
-    codes, gates, audio = [], [], []
+    codes: list[np.ndarray] = []
+    gates: list[np.ndarray] = []
+    audio: list[np.ndarray] = []
     for _ in range(size):
-        coded = examples[random.integers(len(examples))]
+        coded = examples[int(random.integers(len(examples)))]
         groups = (len(coded.mix) - CROP_FRAMES) // GROUP
         first = int(random.integers(groups)) * GROUP
         span = slice(first, first + CROP_FRAMES)
@@ -57,9 +59,9 @@ def random_crops(examples: Sequence[CodedExample], size: int, random: np.random.
         gates.append(gates_of(roll_of(notes, start, CROP_FRAMES // GROUP)))
         audio.append(samples[start : start + CROP_FRAMES * FRAME_SAMPLES].astype(np.float32))
     return Crops(
-        codes=torch.from_numpy(np.stack(codes)),
-        gates=torch.from_numpy(np.stack(gates)),
-        audio=torch.from_numpy(np.stack(audio)) / 32768,
+        codes=torch.as_tensor(np.stack(codes)),
+        gates=torch.as_tensor(np.stack(gates)),
+        audio=torch.as_tensor(np.stack(audio)) / 32768,
     )
 
 
@@ -74,7 +76,7 @@ def _source(
     example = coded.example
     kinds = example.stem_kinds()
     if random.random() < 1 / 3:
-        kind = kinds[random.integers(len(kinds))]
+        kind = kinds[int(random.integers(len(kinds)))]
         stem = example.stem(kind)
         if stem is not None:
             index = ("drums", "bass", "vocals", "other").index(kind)
@@ -140,7 +142,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    torch.manual_seed(arguments.seed)
+    torch.default_generator.manual_seed(arguments.seed)
     torch.set_num_threads(1)
     assert SMALL.finisher is not None
     finisher = Finisher(SMALL.finisher)

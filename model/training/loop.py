@@ -6,7 +6,6 @@ log and to `history.jsonl`, one row a report.
 
 import json
 import logging
-import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -72,9 +71,9 @@ def train(
             group["lr"] = config.learning_rate * _rate(config, clock.step, spent)
         loss, figures = step(clock.step, random, spent)
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(parameters, config.clip_norm)
-        optimizer.step()
+        optimizer.step()  # pyright: ignore[reportUnknownMemberType] - torch types no closure
         _average(averaged, module, min(config.average, (1 + clock.step) / (10 + clock.step)))
         clock.step += 1
         now = time.monotonic()
@@ -133,7 +132,7 @@ def _save(
     }
     temporary = config.out / "checkpoint.tmp"
     torch.save(whole, temporary)
-    os.replace(temporary, config.out / "checkpoint.pt")
+    temporary.replace(config.out / "checkpoint.pt")
 
 
 def _resume(

@@ -33,11 +33,12 @@ def spectral_terms(
     floor: float = 1e-3,
 ) -> SpectralTerms:
     """Return spectral convergence and log-magnitude distance, averaged over resolutions."""
-    convergence, logs = [], []
+    convergence: list[Tensor] = []
+    logs: list[Tensor] = []
     for size, hop, window in resolutions:
         ours, theirs = _magnitude(made, size, hop, window), _magnitude(true, size, hop, window)
-        norm = theirs.flatten(1).norm(dim=1).clamp(min=QUIETEST)
-        convergence.append(((ours - theirs).flatten(1).norm(dim=1) / norm).mean())
+        norm = _norm(theirs).clamp(min=QUIETEST)
+        convergence.append((_norm(ours - theirs) / norm).mean())
         quiet = floor * window**0.5
         logs.append(((ours + quiet).log() - (theirs + quiet).log()).abs().mean())
     return SpectralTerms(
@@ -55,6 +56,10 @@ def snr_db(made: MonoBatch, true: MonoBatch) -> float:
     """Return the signal-to-noise ratio in dB over the whole batch."""
     noise = (made - true).square().sum().clamp(min=1e-12)
     return float(10 * torch.log10(true.square().sum().clamp(min=1e-12) / noise))
+
+
+def _norm(spectrum: Tensor) -> Float[Tensor, " batch"]:
+    return spectrum.square().sum((1, 2)).sqrt()
 
 
 def _magnitude(audio: MonoBatch, size: int, hop: int, window: int) -> Tensor:

@@ -88,7 +88,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    torch.manual_seed(arguments.seed)
+    torch.default_generator.manual_seed(arguments.seed)
     torch.set_num_threads(1)
     level: int = arguments.level
     runs: Path = arguments.runs

@@ -49,7 +49,7 @@ def shown_frames(
                 length = int(random.integers(frames))
                 shown[row, chunk, :length] = True
                 prefix[row, chunk] = length if draw < PREFIX_SHARE else -1
-    return torch.from_numpy(shown.reshape(batch, -1)), torch.from_numpy(prefix)
+    return torch.as_tensor(shown.reshape(batch, -1)), torch.as_tensor(prefix)
 
 
 def step_of(
@@ -121,7 +121,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    torch.manual_seed(arguments.seed)
+    torch.default_generator.manual_seed(arguments.seed)
     torch.set_num_threads(1)
     assert SMALL.student is not None
     runs: Path = arguments.runs

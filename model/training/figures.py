@@ -1,0 +1,98 @@
+"""Held-out figures of each part, for the manifest: what the losses say on works never heard."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from model.bundle import TOP, Bundle
+from model.codec import Level
+from model.data.dataset import Example, open_split
+from model.similarity import mel_similarity
+from model.training.codec import random_clips
+from model.training.codes import CodedExample, open_coded
+from model.training.examples import random_batch
+from model.training.finisher import FRAME_SAMPLES, LEAD_FRAMES, TAIL_FRAMES, random_crops
+from model.training.losses import snr_db, spectral_terms
+from model.training.prior import BITS, frame_conditions
+from model.training.student import shown_frames
+
+CLIP_SAMPLES = 32_768
+CLIPS = 48
+ROWS = 16
+
+
+@torch.no_grad()
+def held_out_figures(bundle: Bundle, data: Path) -> dict[str, float]:
+    """Return figures by name over the held-out split; names end in their unit."""
+    examples, coded = open_split(data, "held_out"), open_coded(data, "held_out")
+    figures: dict[str, float] = {}
+    for index in range(TOP + 1):
+        figures |= _codec_figures(bundle.codec.level(index), index, examples)
+    figures |= _prior_figures(bundle, coded)
+    figures |= _finisher_figures(bundle, coded)
+    return {name: round(value, 3) for name, value in figures.items()}
+
+
+def _codec_figures(level: Level, index: int, examples: Sequence[Example]) -> dict[str, float]:
+    random = torch.Generator().manual_seed(5)
+    audio = random_clips(examples, CLIPS, CLIP_SAMPLES, random)
+    codes = level.encode(audio)
+    made = level.decode(codes)
+    terms = spectral_terms(made, audio)
+    use = torch.bincount(codes.flatten(), minlength=level.quantizer.codebook.shape[0]).double()
+    share = use / use.sum()
+    entropy = -(share * share.clamp(min=1e-12).log()).sum()
+    return {
+        f"codec{index}_snr_db": snr_db(made, audio),
+        f"codec{index}_spectral_convergence_db": 20 * float(terms.convergence.log10()),
+        f"codec{index}_log_magnitude_nepers": float(terms.log_magnitude),
+        f"codec{index}_perplexity_codes": float(entropy.exp()),
+    }
+
+
+def _prior_figures(bundle: Bundle, coded: Sequence[CodedExample]) -> dict[str, float]:
+    numbers = np.random.default_rng(5)
+    frames = ROWS * bundle.student.config.chunk_frames()
+    top: list[float] = []
+    student: list[float] = []
+    first: list[float] = []
+    for _ in range(12):
+        batch = random_batch(coded, 4, frames, bundle.codebook, numbers)
+        start = bundle.top.start_vector(batch.inputs.artist, batch.inputs.genre)
+        logits = bundle.top(batch.codes, start, frame_conditions(bundle.top, batch.inputs))
+        top.append(_bits(logits.flatten(0, 1), batch.codes.flatten()))
+        shown, _ = shown_frames(student_config := bundle.student.config, 4, ROWS, numbers)
+        conditions = bundle.student.conditions(batch.inputs)
+        guessed = bundle.student(batch.codes, shown, conditions)
+        student.append(_bits(guessed[~shown], batch.codes[~shown]))
+        hidden = torch.zeros_like(shown)
+        place = torch.arange(frames) % student_config.group_frames == student_config.order[0]
+        guessed = bundle.student(batch.codes, hidden, conditions)
+        first.append(_bits(guessed[:, place].flatten(0, 1), batch.codes[:, place].flatten()))
+    return {
+        "top_bits_per_code": float(np.mean(top)),
+        "student_bits_per_code": float(np.mean(student)),
+        "student_first_pass_bits_per_code": float(np.mean(first)),
+    }
+
+
+def _bits(logits: Tensor, codes: Tensor) -> float:
+    return float(F.cross_entropy(logits.float(), codes)) * BITS
+
+
+def _finisher_figures(bundle: Bundle, coded: Sequence[CodedExample]) -> dict[str, float]:
+    crops = random_crops(coded, CLIPS, np.random.default_rng(5))
+    inner = slice(LEAD_FRAMES * FRAME_SAMPLES, -TAIL_FRAMES * FRAME_SAMPLES)
+    frames = bundle.finisher(crops.codes, crops.gates, 0)
+    made = bundle.finisher.overlap_add(frames.float())[:, inner]
+    true = crops.audio[:, inner]
+    terms = spectral_terms(made, true)
+    pairs = zip(made, true, strict=True)
+    return {
+        "finisher_log_magnitude_nepers": float(terms.log_magnitude),
+        "finisher_mel_similarity": float(np.mean([mel_similarity(a, b) for a, b in pairs])),
+    }
