@@ -120,19 +120,12 @@ class EncoderBlock(nn.Module):
 class DecoderBlock(nn.Module):
     """The encoder block's mirror; also the body of an upsampler's conditioner."""
 
-    def __init__(
-        self,
-        block: BlockConfig,
-        inputs: int,
-        outputs: int,
-        *,
-        streams: bool,
-        reverse: bool = True,
-    ) -> None:
+    def __init__(self, block: BlockConfig, inputs: int, outputs: int, *, streams: bool) -> None:
         super().__init__()
         self.enter = Conv(inputs, block.width)
         self.stacks = nn.ModuleList(
-            residual_stack(block, streams=streams, reverse=reverse) for _ in range(block.repeats)
+            residual_stack(block, streams=streams, reverse=not block.decoder_widens)
+            for _ in range(block.repeats)
         )
         last = block.repeats - 1
         self.ups = nn.ModuleList(

@@ -25,6 +25,8 @@ class BlockConfig:
     """After so many units dilations start again; None lets them grow."""
     scaled_residuals: bool = False
     """Residuals times 1/sqrt(depth), as the published level-1 conditioner has them."""
+    decoder_widens: bool = False
+    """A decoder's dilations grow, as in published conditioners, where the codec's shrink."""
 
     def hop(self) -> int:
         """Return how many inputs make one output."""

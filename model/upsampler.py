@@ -16,8 +16,7 @@ class Conditioner(nn.Module):
     def __init__(self, block: BlockConfig, vocabulary: int, width: int, *, streams: bool) -> None:
         super().__init__()
         self.codes = nn.Embedding(vocabulary, width)
-        # Dilations of the published conditioner grow, where those of a decoder shrink.
-        self.body = DecoderBlock(block, width, width, streams=streams, reverse=streams)
+        self.body = DecoderBlock(block, width, width, streams=streams)
         self.norm = nn.LayerNorm(width)
 
     def forward(
