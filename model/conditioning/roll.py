@@ -25,6 +25,7 @@ _SECONDS_PER_FRAME = ROLL_FRAME_SAMPLES / 44_100
 _FAST_S, _SLOW_S, _RELEASE_S, _HIT_FAST_S, _HIT_SLOW_S = 0.06, 0.6, 0.15, 0.05, 0.3
 _RELEASE_FRAMES = 64
 _HIT_FRAMES = 96
+_STRUCK_FRAMES = 8
 
 Notes = Int64[np.ndarray, "notes fields"]
 """Rows of `NOTE_FIELDS`; program 128 is a drum key."""
@@ -57,7 +58,7 @@ def _hit(roll: Roll, first: int, pitch: int, velocity: int) -> None:
     fast, slow = roll[span, HIT_FAST], roll[span, HIT_SLOW]
     np.maximum(fast[:, pitch], loud * np.exp(-age / _HIT_FAST_S), out=fast[:, pitch])
     np.maximum(slow[:, pitch], loud * np.exp(-age / _HIT_SLOW_S), out=slow[:, pitch])
-    roll[span.start : min(first + 8, len(roll)), FAMILY][:, FAMILIES - 1] = 1
+    roll[span.start : max(min(first + _STRUCK_FRAMES, len(roll)), 0), FAMILY][:, FAMILIES - 1] = 1
 
 
 def _tone(roll: Roll, span: tuple[int, int], pitch: int, velocity: int, family: int) -> None:
