@@ -16,7 +16,7 @@ from typing import Any
 from bridge.app.door import Load, TranslatedGenerator, shipped_model
 from bridge.config import ServerConfig
 from bridge.engine import Engine, EngineLimits
-from bridge.errors import NotReadyError
+from bridge.errors import NotReadyError, StoppingError
 from bridge.grpc_service import GrpcServer
 from bridge.osc_service import OscServer
 from bridge.store import TakeStore
@@ -37,6 +37,7 @@ class App:
         self._grpc = GrpcServer(self.engine)
         self._osc = OscServer(self.engine, config.readable_folders())
         self._loading: asyncio.Task[None] | None = None
+        self._stopping = False
         self.port = 0
         self.osc_port: int | None = None
 
@@ -51,7 +52,10 @@ class App:
 
         Raises:
             NotReadyError: The model is still loading.
+            StoppingError: The server goes away.
         """
+        if self._stopping:
+            raise StoppingError("the server is stopping and takes no more requests")
         if self._engine is None or not self._engine.ready:
             raise NotReadyError("the model is still loading; ask again when health says SERVING")
         return self._engine
@@ -82,6 +86,7 @@ class App:
 
     async def stop(self, drain_seconds: float = DRAIN_SECONDS) -> None:
         """Take no more requests, let running ones end for so long, then stop everything."""
+        self._stopping = True
         if self._loading is not None:
             self._loading.cancel()
             await asyncio.wait([self._loading])

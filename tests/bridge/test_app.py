@@ -1,5 +1,6 @@
 """The whole put together: the model behind the port, the error table, start and stop."""
 
+import asyncio
 import threading
 
 import numpy as np
@@ -11,6 +12,7 @@ import model.errors as model_errors
 import plugin_host.errors as plugin_errors
 from bridge.app import (
     ERROR_ROWS,
+    App,
     ShippedGenerator,
     TranslatedGenerator,
     embedded_server,
@@ -27,6 +29,7 @@ from bridge.errors import (
     InvalidRequestError,
     NotFoundError,
     NotReadyError,
+    StoppingError,
     UnsupportedError,
 )
 from bridge.ports import (
@@ -236,6 +239,19 @@ def test_an_embedded_server_is_ready_and_gone_afterwards(tmp_path):
     assert threading.active_count() <= before + 1
     with Client(address) as client:
         assert not client.is_serving()
+
+
+def test_a_server_that_stops_refuses_as_one_that_loads_does_but_in_other_words(tmp_path):
+    async def refusals():
+        config = ServerConfig(port=0, osc_port=None, spool=tmp_path)
+        app = App(config, CountingGenerator)
+        with pytest.raises(NotReadyError, match="still loading"):
+            app.engine()
+        await app.stop()
+        with pytest.raises(StoppingError, match="is stopping"):
+            app.engine()
+
+    asyncio.run(refusals())
 
 
 def test_a_model_that_cannot_be_loaded_is_told(tmp_path):
