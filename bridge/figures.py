@@ -230,8 +230,6 @@ def noisiness(result: Heard, prime: Heard) -> float | None:
     root of each band's power, over the flatness of a noise.
     """
     del prime
-    if result.level_db.max() < SILENT_DBFS:
-        return None
     power = spectra.power(result.mono, spectra.PITCH_WINDOW)
     hz = np.fft.rfftfreq(spectra.PITCH_WINDOW, 1 / ANALYSIS_RATE)
     first, end = np.searchsorted(hz, _NOISE_HZ)
@@ -239,7 +237,10 @@ def noisiness(result: Heard, prime: Heard) -> float | None:
     bands = power[:, first:end].reshape(len(power), -1, _BAND_BINS) + _TINY
     means = bands.mean(axis=2)
     flatness = np.exp(np.log(bands).mean(axis=2)) / means
-    weights = np.where(means > means.max() * 10 ** (-_HEARD_DB / 10), np.sqrt(means), 0.0)
+    least = power.max() * 10 ** (-_HEARD_DB / 10) + _TINY
+    weights = np.where(means > least, np.sqrt(means), 0.0)
+    if not weights.any():
+        return None
     return float((flatness * weights).sum() / weights.sum() / _NOISE_FLATNESS)
 
 

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from jaxtyping import Float64
 
 from bridge import spectra
 from bridge.audio_file import write_whole
 from bridge.ports import Audio
 from bridge.report import Scene, Table
-from bridge.spectra import FRAME_RATE, Mel
+from bridge.spectra import FRAME_RATE, Frames
 
 SPLICE_COLOUR: Final = "#d62728"
 NOTE_COLOUR: Final = "#40e0d0"
@@ -24,7 +25,10 @@ DRUM_HZ: Final = 60.0
 DOTS_PER_INCH: Final = 110
 INCHES: Final = (14.0, 10.0)
 
-_RANGE_DB: Final = 70.0
+LOUDEST_DB: Final = -15.0
+"""One scale for all panels, so that they can be compared."""
+
+_RANGE_DB: Final = 65.0
 _TITLE_FIGURES: Final = ("note_f1", "copy_score", "timbre_distance_db")
 
 
@@ -58,22 +62,17 @@ def picture(joined: Audio, candidates: Mapping[str, Audio], scene: Scene, table:
     top = figure.add_subplot(grid[0, :])
     _draw_waveform(top, joined, scene)
     middle = figure.add_subplot(grid[1, :], sharex=top)
-    mel = _mel_of(joined, scene)
-    loudest_db = float(mel.max())
-    _draw_spectrogram(middle, mel, 0.0, loudest_db)
+    level_db = spectra.log_frequency_db(spectra.heard(joined, scene.sample_rate))
+    _draw_levels(middle, level_db, spectra.log_frequencies_hz())
     _draw_notes(middle, joined.shape[1], scene)
-    _mark_splice(middle, scene)
+    middle.axvline(_splice_seconds(scene), color=SPLICE_COLOUR, linewidth=1.5)
     middle.set_title("spectrogram, written notes, splice", loc="left")
-    splice = scene.prime.shape[1] / scene.sample_rate
     for column, (name, audio) in enumerate(candidates.items()):
         axes = figure.add_subplot(grid[2, column])
-        _draw_spectrogram(axes, _mel_of(audio, scene), splice, loudest_db)
+        mel = spectra.mel_db(spectra.heard(audio, scene.sample_rate))
+        _draw_levels(axes, mel, spectra.mel_band_hz(), _splice_seconds(scene))
         axes.set_title(_title(name, table), fontsize=9)
     return _png(figure)
-
-
-def _mel_of(audio: Audio, scene: Scene) -> Mel:
-    return spectra.mel_db(spectra.heard(audio, scene.sample_rate))
 
 
 def _draw_waveform(axes: Any, joined: Audio, scene: Scene) -> None:  # noqa: ANN401 - untyped
@@ -87,21 +86,20 @@ def _draw_waveform(axes: Any, joined: Audio, scene: Scene) -> None:  # noqa: ANN
     axes.set_ylabel("amplitude")
 
 
-def _draw_spectrogram(
+def _draw_levels(
     axes: Any,  # noqa: ANN401 - untyped
-    mel: Mel,
-    start_seconds: float,
-    loudest_db: float,
+    level_db: Frames,
+    hz: Float64[np.ndarray, " bins"],
+    start_seconds: float = 0.0,
 ) -> None:
-    seconds = start_seconds + np.arange(len(mel)) / FRAME_RATE
     axes.pcolormesh(
-        seconds,
-        spectra.mel_band_hz(),
-        mel.T,
+        start_seconds + np.arange(len(level_db)) / FRAME_RATE,
+        hz,
+        level_db.T,
         shading="nearest",
         cmap="magma",
-        vmin=loudest_db - _RANGE_DB,
-        vmax=loudest_db,
+        vmin=LOUDEST_DB - _RANGE_DB,
+        vmax=LOUDEST_DB,
         rasterized=True,
     )
     axes.set_yscale("log")
@@ -125,16 +123,20 @@ def _draw_notes(axes: Any, num_samples: int, scene: Scene) -> None:  # noqa: ANN
 
 
 def _mark_splice(axes: Any, scene: Scene) -> None:  # noqa: ANN401 - untyped
-    splice = scene.prime.shape[1] / scene.sample_rate
-    axes.axvline(splice, color=SPLICE_COLOUR, linewidth=1.5)
+    axes.axvline(_splice_seconds(scene), color=SPLICE_COLOUR, linewidth=1.5)
     axes.annotate(
         f" splice, sample {scene.splice_sample}",
-        (splice, 0.97),
+        (_splice_seconds(scene), 0.97),
         xycoords=("data", "axes fraction"),
         va="top",
         color=SPLICE_COLOUR,
         fontsize=9,
     )
+
+
+def _splice_seconds(scene: Scene) -> float:
+    """Return where the splice lies in the joined audio."""
+    return scene.prime.shape[1] / scene.sample_rate
 
 
 def _title(name: str, table: Table) -> str:

@@ -20,6 +20,8 @@ FRAME_RATE: Final = ANALYSIS_RATE / HOP_SAMPLES
 MEL_BANDS: Final = 80
 MEL_WINDOW: Final = 2048
 PITCH_WINDOW: Final = 4096
+DRAWN_WINDOW: Final = 8192
+DRAWN_PITCHES: Final = (24, 132)
 LOWEST_PITCH: Final = 28
 """E1, the lowest string of a bass: 41 Hz."""
 HIGHEST_PITCH: Final = 103
@@ -31,6 +33,7 @@ ONSET_RANGE_DB: Final = 50.0
 FLOOR_DB: Final = -80.0
 """Levels below this count as silent."""
 
+_DRAWN_STEPS: Final = 3 * (DRAWN_PITCHES[1] - DRAWN_PITCHES[0]) + 1
 _LOWEST_MEL_HZ: Final = 40.0
 _HIGHEST_MEL_HZ: Final = 16_000.0
 _HIGHEST_PARTIAL_HZ: Final = 5_000.0
@@ -72,6 +75,20 @@ def mel_db(audio: Mono) -> Mel:
     """Return the level of each mel band in dB, not under -80 dB; a full-scale sine has about 0."""
     bands = power(audio, MEL_WINDOW) @ _mel_filters().T
     return np.maximum(10 * np.log10(bands + _TINY), FLOOR_DB)
+
+
+def log_frequency_db(audio: Mono) -> Frames:
+    """Return the level at each frequency of `log_frequencies_hz` in dB, for drawing."""
+    level_db = 10 * np.log10(power(audio, DRAWN_WINDOW) + _TINY)
+    hz = np.fft.rfftfreq(DRAWN_WINDOW, 1 / ANALYSIS_RATE)
+    wanted = log_frequencies_hz()
+    drawn: list[Envelope] = [np.interp(wanted, hz, frame) for frame in level_db]
+    return np.maximum(np.stack(drawn), FLOOR_DB)
+
+
+def log_frequencies_hz() -> Float64[np.ndarray, " bins"]:
+    """Return frequencies from C1 (33 Hz) to 16.7 kHz, three a semitone."""
+    return np.array([pitch_hz(DRAWN_PITCHES[0] + step / 3) for step in range(_DRAWN_STEPS)])
 
 
 def pitch_activity(audio: Mono) -> Pitches:
