@@ -1,20 +1,21 @@
 """Top-level codes straight to audio: the distilled stand-in for both upsamplers.
 
 A small causal network reads codes and notes at the frame rate and says, for
-each band, how loud tones and noise are. Tones are the harmonics of sounding
-notes, their phase a function of the absolute sample; notes that nobody gave
-are heard out of the codes. Same input, same samples, whatever the cut: every
-frame depends on a fixed number of neighbours.
+each band, how loud three sources are. Tones are the harmonics of sounding
+notes, by register, their phase a function of the absolute sample; notes that
+nobody gave are heard out of the codes. Noise is noise. The third is the
+codec's own decoding, in broad bands. Same input, same samples, whatever the
+cut: every frame depends on a fixed number of neighbours.
 """
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Complex, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from model.conditioning.embeddings import normalised
 from model.config import FinisherConfig
-from model.tones import harmonic_frames, noise_frames
+from model.tones import BANDS, REGISTERS, band_filters, harmonic_frames, noise_frames
 
 Latents = Float[Tensor, "batch frames latents"]
 Gates = Float[Tensor, "batch frames pitches"]
@@ -72,6 +73,7 @@ class Finisher(nn.Module):
 
     codebook: Tensor
     window: Tensor
+    filters: Tensor
 
     def __init__(self, config: FinisherConfig, codebook_size: int = 2048) -> None:
         super().__init__()
@@ -81,7 +83,9 @@ class Finisher(nn.Module):
         self.register_buffer("window", window, persistent=False)
         bands = config.transform_samples // 2 + 1
         self.ear = Ear(config)
-        self.enter = nn.Linear(config.latent_width + 128 + bands, config.width)
+        self.register_buffer("filters", band_filters(), persistent=False)
+        inputs = config.latent_width + 128 + REGISTERS * bands
+        self.enter = nn.Linear(inputs, config.width)
         self.units = nn.Sequential(
             *(
                 Unit(config.width, lookahead=FILTER_LOOKAHEAD if index == 0 else 0)
@@ -89,7 +93,7 @@ class Finisher(nn.Module):
             )
         )
         self.norm = nn.LayerNorm(config.width)
-        self.leave = nn.Linear(config.width, 2 * bands)
+        self.leave = nn.Linear(config.width, (REGISTERS + 1) * bands + BANDS)
         nn.init.normal_(self.leave.weight, std=0.01)
         nn.init.constant_(self.leave.bias, -2.0)
 
@@ -102,35 +106,62 @@ class Finisher(nn.Module):
         return self.ear(self.codebook[codes])
 
     def forward(
-        self, codes: Int[Tensor, "batch frames"], gates: Gates, first_frame: int
-    ) -> Float[Tensor, "batch frames transform"]:
-        """Return one windowed frame of audio for each code frame, to be overlap-added.
+        self,
+        codes: Int[Tensor, "batch frames"],
+        gates: Gates,
+        decoded: Float[Tensor, "batch samples"],
+        first_frame: int,
+    ) -> Float[Tensor, "batch samples"]:
+        """Return `hop` samples for each code frame; the ends miss their outer neighbours.
 
-        Frame t, of `transform_samples`, is centred on the middle of code frame
-        t; `first_frame` places the stretch on the anchor's grid, for phases.
+        `decoded` is the codec's decoding of the same frames; `first_frame`
+        places the stretch on the anchor's grid, for phases.
         """
         size, hop = self.config.transform_samples, self.config.hop_samples
-        tones = harmonic_frames(gates, first_frame, size=size, hop=hop)
-        tone_spectrum = torch.fft.rfft(tones * self.window)
-        noise = noise_frames(codes.shape[1], first_frame, size=size, hop=hop).to(tones)
-        noise_spectrum = torch.fft.rfft(noise * self.window)
-        loudness = (tone_spectrum.abs() + 1e-4).log()
+        tones = _spectrum(harmonic_frames(gates, first_frame, size=size, hop=hop) * self.window)
+        noise = noise_frames(codes.shape[1], first_frame, size=size, hop=hop).to(self.window)
+        loudness = (tones.abs() + 1e-4).log().movedim(1, 2).flatten(2)
         x = self.enter(torch.cat([self.codebook[codes], gates, loudness], dim=-1))
         x = self.norm(self.units(x.transpose(1, 2)).transpose(1, 2))
-        tone_gain, noise_gain = self.leave(x).float().clamp(-12, 6).exp().chunk(2, dim=-1)
-        spectrum = tone_spectrum * tone_gain + noise_spectrum * noise_gain
-        return torch.fft.irfft(spectrum, size) * self.window
+        gains = self.leave(x).float().clamp(-12, 6).exp()
+        bands = size // 2 + 1
+        by_source = gains[..., :-BANDS].unflatten(-1, (REGISTERS + 1, bands)).movedim(2, 1)
+        spectrum = (tones * by_source[:, :REGISTERS]).sum(1)
+        spectrum = spectrum + _spectrum(noise * self.window) * by_source[:, REGISTERS]
+        made = self._overlap_add(_audio(spectrum, size) * self.window)
+        return made + self._shaped(decoded, gains[..., -BANDS:])
 
-    def overlap_add(
+    def _shaped(
+        self, decoded: Float[Tensor, "batch samples"], gains: Float[Tensor, "batch frames bands"]
+    ) -> Float[Tensor, "batch samples"]:
+        """Return the decoding with each band's gain, linear between frame centres."""
+        reach = self.filters.shape[-1] // 2
+        bands = F.conv1d(F.pad(decoded, (reach, reach)).unsqueeze(1), self.filters)
+        slopes = F.interpolate(
+            gains.transpose(1, 2),
+            scale_factor=self.config.hop_samples,
+            mode="linear",
+            align_corners=False,
+        )
+        return (bands * slopes).sum(1)
+
+    def _overlap_add(
         self, frames: Float[Tensor, "batch frames transform"]
     ) -> Float[Tensor, "batch samples"]:
-        """Return `hop` samples for each frame; the ends miss their outer neighbours."""
         size, hop = self.config.transform_samples, self.config.hop_samples
         count = frames.shape[1]
         length = (count - 1) * hop + size
         audio = F.fold(frames.transpose(1, 2), (1, length), (1, size), stride=(1, hop)).flatten(1)
         margin = (size - hop) // 2
         return audio[:, margin : margin + count * hop] * (2 * hop / size)
+
+
+def _spectrum(frames: Float[Tensor, "*axes samples"]) -> Complex[Tensor, "*axes bins"]:
+    return torch.fft.rfft(frames)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType] - torch types no FFT
+
+
+def _audio(spectrum: Complex[Tensor, "*axes bins"], size: int) -> Float[Tensor, "*axes samples"]:
+    return torch.fft.irfft(spectrum, size)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType] - torch types no FFT
 
 
 def gates_heard(heard: Gates) -> Gates:

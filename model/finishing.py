@@ -4,12 +4,12 @@ import numpy as np
 import torch
 from jaxtyping import Float32
 
-from model.bundle import Bundle
+from model.bundle import TOP, Bundle
 from model.conditioning.roll import RELEASE, ROLL_FRAME_SAMPLES, SOUNDING
-from model.finisher import gates_heard
-from model.grid import DECODER_REACH_FRAMES, Grid
+from model.finisher import Gates, gates_heard
+from model.grid import DECODER_AFTER_FRAMES, DECODER_BEFORE_FRAMES, Grid
 from model.inputs import Inputs
-from model.state import TimelineState
+from model.state import Codes, TimelineState
 from model.values import Known
 
 Mono = Float32[np.ndarray, " samples"]
@@ -30,31 +30,36 @@ class Finishing:
 
     @torch.no_grad()
     def block(self, state: TimelineState, block: int) -> Mono:
-        """Return one block, by the finisher, or by level 0's decoder where a teacher made it."""
+        """Return one block, by the finisher, or by level 0's decoder where a teacher made it.
+
+        Raises:
+            ValueError: The block ends after `decodable_sample`.
+        """
         end = (block + 1) * self.block_samples
         if block < 0 or end > state.decodable_sample:
             raise ValueError(
                 f"block {block} ends at sample {end}, decodable are {state.decodable_sample}"
             )
         first = block * self._grid.block_frames
-        if state.lower:
+        if state.lower and end > state.primed_sample:
             return self._published(state.lower[0].codes, first)
         return self.render(state.codes, state.known, first, self._grid.block_frames)
 
     @torch.no_grad()
-    def render(self, codes: np.ndarray, known: Known, first: int, frames: int) -> Mono:
+    def render(self, codes: Codes, known: Known, first: int, frames: int) -> Mono:
         """Return the audio of top-level frames [first, first + frames) by the finisher."""
         start = max(0, first - self._grid.finisher_before_frames)
         end = first + frames + self._grid.finisher_after_frames
-        seen = torch.from_numpy(codes[start:end].astype(np.int64))[None]
+        seen = torch.as_tensor(codes[start:end].astype(np.int64))[None]
         finisher = self._bundle.finisher
         heard = gates_heard(finisher.hear(seen).float())
         gates = self._gates(known, start, heard)
-        made = finisher.overlap_add(finisher(seen, gates, start).float())
+        decoded = self._bundle.codec.level(TOP).decode(seen)
+        made = finisher(seen, gates, decoded, start)
         offset = (first - start) * self._grid.frame_samples
         return made[0, offset : offset + frames * self._grid.frame_samples].numpy()
 
-    def _gates(self, known: Known, start: int, heard: torch.Tensor) -> torch.Tensor:
+    def _gates(self, known: Known, start: int, heard: Gates) -> Gates:
         """Return given notes where they are known, else what the ear hears."""
         if known.notes_span is None:
             return heard
@@ -64,16 +69,16 @@ class Finishing:
         roll, noted = self._inputs.roll(known, (start - skip) * self._grid.frame_samples, groups)
         sounding = np.maximum(roll[:, SOUNDING], roll[:, RELEASE])
         span = slice(skip, skip + heard.shape[1])
-        given = torch.from_numpy(np.repeat(sounding, group, axis=0)[span])
-        known_frames = torch.from_numpy(np.repeat(noted, group)[span])
+        given = torch.as_tensor(np.repeat(sounding, group, axis=0)[span])
+        known_frames = torch.as_tensor(np.repeat(noted, group)[span])
         return torch.where(known_frames[:, None], given, heard)
 
-    def _published(self, codes: np.ndarray, first: int) -> Mono:
+    def _published(self, codes: Codes, first: int) -> Mono:
         level = self._bundle.codec.level(0)
         ratio = self._grid.frame_samples // level.hop
         begin = first * ratio
-        start = max(0, begin - DECODER_REACH_FRAMES)
+        start = max(0, begin - DECODER_BEFORE_FRAMES)
         end = begin + self._grid.block_frames * ratio
-        seen = torch.from_numpy(codes[start : end + 4].astype(np.int64))[None]
+        seen = torch.as_tensor(codes[start : end + DECODER_AFTER_FRAMES].astype(np.int64))[None]
         made = level.decode(seen)[0]
         return made[(begin - start) * level.hop : (end - start) * level.hop].float().numpy()

@@ -16,6 +16,14 @@ SAMPLE_RATE = 44_100
 HIGHEST_HZ = 18_000.0
 ROLLOFF = 0.8
 """Amplitude of harmonic k is k ** -ROLLOFF; the filter shapes the rest."""
+SILENT_GATE = 1e-3
+"""A quieter gate makes no tone, in its frame alone, so that a cut changes nothing."""
+REGISTER_STARTS = (50, 65)
+REGISTERS = 3
+"""Low, middle and high notes are shaped apart, so that a bass does not buzz like the tune."""
+BAND_EDGES_HZ = (700.0, 3000.0)
+BANDS = 3
+FILTER_TAPS = 127
 NOISE_PERIOD = 1 << 20
 NOISE_SEED = 20_201
 
@@ -33,7 +41,7 @@ def wavetables() -> Float[Tensor, "pitches table"]:
         spectrum[1 : count + 1] = harmonic**-ROLLOFF * np.exp(1j * phase)
         period = np.fft.irfft(spectrum)
         tables[pitch] = period / np.sqrt(np.mean(period**2))
-    return torch.from_numpy(tables)
+    return torch.as_tensor(tables)
 
 
 def pitch_hz(pitch: int) -> float:
@@ -43,33 +51,34 @@ def pitch_hz(pitch: int) -> float:
 
 def harmonic_frames(
     gates: Float[Tensor, "batch frames pitches"], first_frame: int, *, size: int, hop: int
-) -> Float[Tensor, "batch frames transform"]:
-    """Return the tones under each frame's window; a gate is a pitch's amplitude in its frame.
+) -> Float[Tensor, "batch registers frames transform"]:
+    """Return each register's tones under each frame's window; a gate is a pitch's amplitude.
 
     Within a frame the gate is constant: the overlap of windows makes the slope.
     """
     batch, frames, _ = gates.shape
-    made = torch.zeros(batch, frames, size)
-    detached = gates.detach()
-    sounding = torch.nonzero(detached.amax((0, 1)) > 1e-3).flatten().tolist()
+    made = torch.zeros(batch, REGISTERS, frames, size)
+    open_gates = gates.detach() * (gates.detach() > SILENT_GATE)
+    sounding = [int(pitch) for pitch in torch.nonzero(open_gates.amax((0, 1))).flatten()]
     start = first_frame * hop - (size - hop) // 2
     times = np.arange(start, start + (frames - 1) * hop + size, dtype=np.int64)
     for pitch in sounding:
         wave = _wave(pitch, times).unfold(0, size, hop)
-        made += detached[:, :, pitch, None] * wave
+        register = sum(pitch >= start for start in REGISTER_STARTS)
+        made[:, register] += open_gates[:, :, pitch, None] * wave
     return made
 
 
 def _wave(pitch: int, times: np.ndarray) -> Float[Tensor, " samples"]:
     cycles = np.mod(times * (pitch_hz(pitch) / SAMPLE_RATE), 1.0)
     index = (cycles * TABLE_SAMPLES).astype(np.int64)
-    return wavetables()[pitch][torch.from_numpy(index)]
+    return wavetables()[pitch][torch.as_tensor(index)]
 
 
 @lru_cache(maxsize=1)
 def _noise() -> Float[Tensor, " samples"]:
     random = np.random.Generator(np.random.Philox(NOISE_SEED))
-    return torch.from_numpy(random.standard_normal(NOISE_PERIOD, np.float32))
+    return torch.as_tensor(random.standard_normal(NOISE_PERIOD, np.float32))
 
 
 def noise_frames(
@@ -79,3 +88,16 @@ def noise_frames(
     start = first_frame * hop - (size - hop) // 2
     index = torch.arange(start, start + (frames - 1) * hop + size) % NOISE_PERIOD
     return _noise()[index].unfold(0, size, hop)
+
+
+def band_filters() -> Float[Tensor, "bands 1 taps"]:
+    """Return linear-phase filters for the bands between `BAND_EDGES_HZ`; they sum to a delay."""
+    reach = FILTER_TAPS // 2
+    taps = np.arange(-reach, reach + 1)
+    lows = [
+        np.sinc(2 * edge / SAMPLE_RATE * taps) * (2 * edge / SAMPLE_RATE) * np.hanning(FILTER_TAPS)
+        for edge in BAND_EDGES_HZ
+    ]
+    whole = (taps == 0).astype(np.float64)
+    bands = [lows[0], lows[1] - lows[0], whole - lows[1]]
+    return torch.as_tensor(np.stack(bands)[:, None], dtype=torch.float32)

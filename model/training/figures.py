@@ -87,8 +87,8 @@ def _bits(logits: Tensor, codes: Tensor) -> float:
 def _finisher_figures(bundle: Bundle, coded: Sequence[CodedExample]) -> dict[str, float]:
     crops = random_crops(coded, CLIPS, np.random.default_rng(5))
     inner = slice(LEAD_FRAMES * FRAME_SAMPLES, -TAIL_FRAMES * FRAME_SAMPLES)
-    frames = bundle.finisher(crops.codes, crops.gates, 0)
-    made = bundle.finisher.overlap_add(frames.float())[:, inner]
+    decoded = bundle.codec.level(TOP).decode(crops.codes)
+    made = bundle.finisher(crops.codes, crops.gates, decoded, 0)[:, inner]
     true = crops.audio[:, inner]
     terms = spectral_terms(made, true)
     pairs = zip(made, true, strict=True)

@@ -96,7 +96,7 @@ def disturbed(codes: Int[Tensor, "batch frames"], random: torch.Generator) -> Te
 
 
 def step_of(
-    finisher: Finisher, examples: Sequence[CodedExample], batch: int
+    finisher: Finisher, level: Level, examples: Sequence[CodedExample], batch: int
 ) -> Callable[[int, torch.Generator, float], tuple[Tensor, Figures]]:
     """Return the finisher's step."""
     numbers = np.random.default_rng(13)
@@ -115,9 +115,11 @@ def step_of(
             codes = disturbed(codes, random)
         first = int(torch.randint(100_000, (), generator=random))
         with torch.autocast("cpu", torch.bfloat16):
-            frames = finisher(codes, gates, first)
+            with torch.no_grad():
+                decoded = level.decode(codes)
+            made = finisher(codes, gates, decoded.float(), first)
         inner = slice(LEAD_FRAMES * FRAME_SAMPLES, -TAIL_FRAMES * FRAME_SAMPLES)
-        made = finisher.overlap_add(frames.float())[:, inner]
+        made = made[:, inner]
         terms = spectral_terms(made, crops.audio[:, inner], RESOLUTIONS)
         loss = terms.convergence + terms.log_magnitude + 20 * hearing
         hit = ((heard > 0) & (truth > 0)).sum() * 2
@@ -151,7 +153,7 @@ def main() -> None:
     finisher.set_codebook(level.quantizer.codebook)
     train(
         finisher,
-        step_of(finisher, open_coded(arguments.data, "train"), arguments.batch),
+        step_of(finisher, level, open_coded(arguments.data, "train"), arguments.batch),
         LoopConfig(
             out=arguments.runs / "finisher",
             max_minutes=arguments.max_minutes,
