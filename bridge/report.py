@@ -91,8 +91,8 @@ def of_prime(scene: Scene) -> dict[str, float | None]:
 def facts(accepted: Accepted, done: Done) -> dict[str, Any]:
     """Return what the server said of a result, for a report."""
     return {
-        "rtf": done.rtf,
-        "first_audio_ms": done.first_audio_ms,
+        "server_rtf": done.rtf,
+        "server_first_audio_ms": done.first_audio_ms,
         "seed": accepted.seed,
         "sha256": done.sha256,
         "codec_fidelity": accepted.codec_fidelity,

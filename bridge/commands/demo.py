@@ -157,6 +157,7 @@ def _write(out: Path, example: Example, result: Result, peak_mb: float) -> dict[
     write_picture(out / "report.png", joined, candidates, scene, table)
     facts: dict[str, Any] = {
         **report.facts(result.accepted, result.done),
+        **_speed(result, scene.sample_rate),
         "sample_rate": scene.sample_rate,
         "prime_samples": scene.prime.shape[1],
         "continuation_samples": result.audio.shape[1],
@@ -168,6 +169,18 @@ def _write(out: Path, example: Example, result: Result, peak_mb: float) -> dict[
     }
     report.write_json(out / "report.json", facts)
     return facts
+
+
+def _speed(result: Result, sample_rate: int) -> dict[str, float]:
+    """Return what the client measured, from the last request byte it sent on.
+
+    RTF is seconds of audio per second until the last audio byte came.
+    """
+    seconds = result.audio.shape[1] / sample_rate
+    return {
+        "rtf": seconds / result.blocks[-1].seconds,
+        "first_audio_ms": 1000 * result.blocks[0].seconds,
+    }
 
 
 def _joined(scene: report.Scene, result: Result) -> Audio:
