@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from model.conditioning.embeddings import FrameInputs
-from model.conditioning.roll import ROLL_FRAME_SAMPLES, ROLL_WIDTH, roll_of
+from model.conditioning.roll import RELEASE, ROLL_FRAME_SAMPLES, SOUNDING, roll_of
 from model.data.dataset import COMPOSERS, GENRES, STEM_KINDS
 from model.training.codes import CodedExample
 
@@ -29,11 +29,16 @@ class Batch:
 
     codes: Int[Tensor, "batch frames"]
     inputs: FrameInputs
+    gates: Float[Tensor, "batch frames pitches"]
+    """Each pitch's amplitude, whether the notes are told or not."""
+    audio: Float[Tensor, "batch samples"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Item:
     codes: np.ndarray
+    audio: np.ndarray
+    gates: np.ndarray
     roll: np.ndarray
     known: np.ndarray
     stems: np.ndarray
@@ -68,7 +73,12 @@ def random_batch(
         stems=codebook[stems.clamp(min=0)],
         stems_given=stems >= 0,
     )
-    return Batch(codes=_stack([item.codes for item in items]).long(), inputs=inputs)
+    return Batch(
+        codes=_stack([item.codes for item in items]).long(),
+        inputs=inputs,
+        gates=_stack([item.gates for item in items]),
+        audio=_stack([item.audio for item in items]) / 32768,
+    )
 
 
 def _item(coded: CodedExample, frames: int, random: np.random.Generator) -> _Item:
@@ -87,12 +97,14 @@ def _item(coded: CodedExample, frames: int, random: np.random.Generator) -> _Ite
     if target:
         notes = notes[notes[:, 5] == target - 1]
     known = _known(frames // GROUP, random)
-    roll = np.zeros((frames // GROUP, ROLL_WIDTH), np.float32)
-    if known.any():
-        roll = roll_of(notes, start, frames // GROUP)
+    roll = roll_of(notes, start, frames // GROUP)
+    audio = example.mix() if target == 0 else example.stem(STEM_KINDS[target - 1])
+    assert audio is not None
     labelled = random.random() < 0.7
     return _Item(
         codes=codes,
+        audio=audio[start : start + frames * FRAME_SAMPLES].astype(np.float32),
+        gates=gates_of(roll),
         roll=roll,
         known=known,
         stems=stems,
@@ -102,6 +114,11 @@ def _item(coded: CodedExample, frames: int, random: np.random.Generator) -> _Ite
         total=float(example.num_samples) if random.random() < 0.3 else 0.0,
         start=start,
     )
+
+
+def gates_of(roll: np.ndarray) -> np.ndarray:
+    """Return each pitch's amplitude by code frame: sounding, or fading after its end."""
+    return np.repeat(np.maximum(roll[:, SOUNDING], roll[:, RELEASE]), GROUP, axis=0)
 
 
 def _roles(present: list[int], random: np.random.Generator) -> tuple[int, list[int]]:

@@ -1,7 +1,8 @@
 """Learns the finisher: top-level codes and notes to audio, judged by spectra alone.
 
-Phases are free, so no waveform term. Half the time codes are disturbed and
-notes come from the ear, as they will when a student made them.
+Phases are free, so no waveform term. First on true codes, half of them
+disturbed; then (`--student`) half the time on what the student draws in their
+place, so that it learns what to trust.
 """
 
 import argparse
@@ -17,10 +18,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from model.codec import Level
-from model.conditioning.roll import RELEASE, ROLL_FRAME_SAMPLES, SOUNDING, roll_of
+from model.conditioning.roll import ROLL_FRAME_SAMPLES, roll_of
 from model.config import SMALL, SMALL_CODEC
 from model.finisher import Finisher, gates_heard
+from model.student import Student
 from model.training.codes import TOP, CodedExample, open_coded
+from model.training.examples import Batch, gates_of, random_batch
 from model.training.loop import Figures, LoopConfig, load_averaged, train
 from model.training.losses import spectral_terms
 
@@ -31,6 +34,8 @@ FRAME_SAMPLES = 128
 GROUP = ROLL_FRAME_SAMPLES // FRAME_SAMPLES
 RESOLUTIONS = ((2048, 512, 2048), (1024, 256, 1024), (512, 128, 512), (256, 64, 256))
 EAR_SHARE = 0.3
+DRAWN_FRAMES = 1024
+DRAW_TEMPERATURE = 0.9
 DISTURBED_SHARE = 0.5
 
 
@@ -65,11 +70,6 @@ def random_crops(examples: Sequence[CodedExample], size: int, random: np.random.
     )
 
 
-def gates_of(roll: np.ndarray) -> np.ndarray:
-    """Return each pitch's amplitude by code frame: sounding, or fading after its end."""
-    return np.repeat(np.maximum(roll[:, SOUNDING], roll[:, RELEASE]), GROUP, axis=0)
-
-
 def _source(
     coded: CodedExample, random: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -95,15 +95,64 @@ def disturbed(codes: Int[Tensor, "batch frames"], random: torch.Generator) -> Te
     return torch.where(moved, codes.gather(1, index), codes)
 
 
+def drawn_crops(
+    student: Student, examples: Sequence[CodedExample], size: int, random: np.random.Generator
+) -> Crops:
+    """Return crops whose codes the student drew, chunk by chunk, after true chunks."""
+    batch = random_batch(examples, size, DRAWN_FRAMES, student.codebook, random)
+    codes = draw(student, batch, random)
+    starts = random.integers(CROP_FRAMES, DRAWN_FRAMES - CROP_FRAMES, size)
+    spans = [slice(int(start), int(start) + CROP_FRAMES) for start in starts]
+    samples = [slice(s.start * FRAME_SAMPLES, s.stop * FRAME_SAMPLES) for s in spans]
+    rows = range(size)
+    return Crops(
+        codes=torch.stack([codes[row, span] for row, span in zip(rows, spans, strict=True)]),
+        gates=torch.stack([batch.gates[row, span] for row, span in zip(rows, spans, strict=True)]),
+        audio=torch.stack(
+            [batch.audio[row, span] for row, span in zip(rows, samples, strict=True)]
+        ),
+    )
+
+
+@torch.no_grad()
+def draw(student: Student, batch: Batch, random: np.random.Generator) -> Tensor:
+    """Return codes drawn in the default passes for all chunks at once, each after the true past."""
+    config = student.config
+    generator = torch.Generator().manual_seed(int(random.integers(2**62)))
+    place = torch.arange(batch.codes.shape[1]) % config.group_frames
+    codes, shown = batch.codes.clone(), torch.zeros_like(batch.codes, dtype=torch.bool)
+    for turn in range(config.passes):
+        now = torch.isin(place, torch.tensor(config.decided(turn, config.passes)))
+        with torch.autocast("cpu", torch.bfloat16):
+            clean = student.embed(
+                batch.codes, torch.ones_like(shown), student.conditions(batch.inputs)
+            )
+            masked = student.embed(codes, shown, student.conditions(batch.inputs))
+            logits = student.logits(student.transformer.against(clean, masked))[:, now]
+        chances = (logits.float() / DRAW_TEMPERATURE).softmax(-1).flatten(0, 1)
+        drawn = torch.multinomial(chances, 1, generator=generator)
+        codes[:, now] = drawn.view(len(codes), -1)
+        shown[:, now] = True
+    return codes
+
+
 def step_of(
-    finisher: Finisher, level: Level, examples: Sequence[CodedExample], batch: int
+    finisher: Finisher,
+    level: Level,
+    student: Student | None,
+    examples: Sequence[CodedExample],
+    batch: int,
 ) -> Callable[[int, torch.Generator, float], tuple[Tensor, Figures]]:
     """Return the finisher's step."""
     numbers = np.random.default_rng(13)
 
     def step(number: int, random: torch.Generator, spent: float) -> tuple[Tensor, Figures]:
-        del number, spent
-        crops = random_crops(examples, batch, numbers)
+        del spent
+        drawn = student is not None and number % 2 == 1
+        if student is not None and drawn:
+            crops = drawn_crops(student, examples, batch, numbers)
+        else:
+            crops = random_crops(examples, batch, numbers)
         with torch.autocast("cpu", torch.bfloat16):
             heard = finisher.hear(crops.codes)
         truth = (crops.gates > 0.1).float()
@@ -111,7 +160,7 @@ def step_of(
         by_ear = torch.rand(batch, 1, 1, generator=random) < EAR_SHARE
         gates = torch.where(by_ear, gates_heard(heard.detach().float()), crops.gates)
         codes = crops.codes
-        if torch.rand((), generator=random) < DISTURBED_SHARE:
+        if not drawn and torch.rand((), generator=random) < DISTURBED_SHARE:
             codes = disturbed(codes, random)
         first = int(torch.randint(100_000, (), generator=random))
         with torch.autocast("cpu", torch.bfloat16):
@@ -128,6 +177,7 @@ def step_of(
             "convergence": float(terms.convergence.detach()),
             "log": float(terms.log_magnitude.detach()),
             "ear_f1": float(f1),
+            "drawn_log": float(terms.log_magnitude.detach()) * (2 if drawn else 0),
         }
 
     return step
@@ -138,6 +188,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--runs", type=Path, required=True)
+    parser.add_argument("--student", action="store_true", help="train on its draws as well")
     parser.add_argument("--max-minutes", type=float, default=30)
     parser.add_argument("--batch", type=int, default=12)
     parser.add_argument("--learning-rate", type=float, default=1.5e-3)
@@ -151,9 +202,14 @@ def main() -> None:
     level = Level(SMALL_CODEC, TOP)
     load_averaged(level, arguments.runs / f"codec{TOP}")
     finisher.set_codebook(level.quantizer.codebook)
+    student = None
+    if arguments.student:
+        assert SMALL.student is not None
+        student = Student(SMALL.student)
+        load_averaged(student, arguments.runs / "student")
     train(
         finisher,
-        step_of(finisher, level, open_coded(arguments.data, "train"), arguments.batch),
+        step_of(finisher, level, student, open_coded(arguments.data, "train"), arguments.batch),
         LoopConfig(
             out=arguments.runs / "finisher",
             max_minutes=arguments.max_minutes,

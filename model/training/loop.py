@@ -7,7 +7,7 @@ log and to `history.jsonl`, one row a report.
 import json
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,6 +34,9 @@ class LoopConfig:
     """Decay of the averaged weights, which are the ones that ship."""
     save_minutes: float = 3.0
     report_steps: int = 20
+    muon: bool = False
+    """Orthogonalised momentum for the matrices inside layers (Jordan et al. 2024), which learn
+    from fewer examples so; everything else keeps AdamW."""
     seed: int = 1
 
 
@@ -57,23 +60,23 @@ def train(
     """
     config.out.mkdir(parents=True, exist_ok=True)
     parameters = [p for p in module.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(
-        parameters, config.learning_rate, betas=(0.9, 0.98), weight_decay=config.weight_decay
-    )
+    optimizers = _optimizers(module, config)
     averaged = {name: value.detach().clone() for name, value in module.state_dict().items()}
-    clock = _resume(config, module, optimizer, averaged)
+    clock = _resume(config, module, optimizers, averaged)
     random = torch.Generator().manual_seed(config.seed * 1_000_003 + clock.step)
     last_save = last_tick = time.monotonic()
     sums: dict[str, float] = {}
     while clock.minutes < config.max_minutes:
         spent = clock.minutes / config.max_minutes
-        for group in optimizer.param_groups:
-            group["lr"] = config.learning_rate * _rate(config, clock.step, spent)
+        rate = config.learning_rate * _rate(config, clock.step, spent)
+        for group in (group for optimizer in optimizers for group in optimizer.param_groups):
+            group["lr"] = rate
         loss, figures = step(clock.step, random, spent)
-        optimizer.zero_grad(set_to_none=True)
+        module.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(parameters, config.clip_norm)
-        optimizer.step()  # pyright: ignore[reportUnknownMemberType] - torch types no closure
+        for optimizer in optimizers:
+            optimizer.step()  # pyright: ignore[reportUnknownMemberType] - torch types no closure
         _average(averaged, module, min(config.average, (1 + clock.step) / (10 + clock.step)))
         clock.step += 1
         now = time.monotonic()
@@ -85,11 +88,33 @@ def train(
             _report(config, clock, sums)
             sums = {}
         if now - last_save > 60 * config.save_minutes:
-            _save(config, module, optimizer, averaged, clock)
+            _save(config, module, optimizers, averaged, clock)
             last_save = now
-    _save(config, module, optimizer, averaged, clock)
+    _save(config, module, optimizers, averaged, clock)
     module.load_state_dict(averaged)
     return module
+
+
+def _optimizers(module: nn.Module, config: LoopConfig) -> list[torch.optim.Optimizer]:
+    named = [(name, p) for name, p in module.named_parameters() if p.requires_grad]
+    inside = [p for name, p in named if config.muon and p.ndim == 2 and ".layers." in name]
+    chosen = {id(p) for p in inside}
+    others = [p for _, p in named if id(p) not in chosen]
+    optimizers: list[torch.optim.Optimizer] = [
+        torch.optim.AdamW(
+            others, config.learning_rate, betas=(0.9, 0.98), weight_decay=config.weight_decay
+        )
+    ]
+    if inside:
+        optimizers.append(
+            torch.optim.Muon(
+                inside,
+                config.learning_rate,
+                weight_decay=config.weight_decay,
+                adjust_lr_fn="match_rms_adamw",
+            )
+        )
+    return optimizers
 
 
 def _rate(config: LoopConfig, step: int, spent: float) -> float:
@@ -118,7 +143,7 @@ def _report(config: LoopConfig, clock: Clock, sums: Mapping[str, float]) -> None
 def _save(
     config: LoopConfig,
     module: nn.Module,
-    optimizer: torch.optim.Optimizer,
+    optimizers: Sequence[torch.optim.Optimizer],
     averaged: Mapping[str, Tensor],
     clock: Clock,
 ) -> None:
@@ -126,7 +151,7 @@ def _save(
         "module": module.state_dict(),
         "buffers": dict(module.named_buffers()),
         "averaged": dict(averaged),
-        "optimizer": optimizer.state_dict(),
+        "optimizers": [optimizer.state_dict() for optimizer in optimizers],
         "step": clock.step,
         "minutes": clock.minutes,
     }
@@ -138,7 +163,7 @@ def _save(
 def _resume(
     config: LoopConfig,
     module: nn.Module,
-    optimizer: torch.optim.Optimizer,
+    optimizers: Sequence[torch.optim.Optimizer],
     averaged: dict[str, Tensor],
 ) -> Clock:
     path = config.out / "checkpoint.pt"
@@ -148,7 +173,8 @@ def _resume(
     module.load_state_dict(whole["module"])
     for name, value in module.named_buffers():
         value.copy_(whole["buffers"][name])
-    optimizer.load_state_dict(whole["optimizer"])
+    for optimizer, state in zip(optimizers, whole["optimizers"], strict=True):
+        optimizer.load_state_dict(state)
     averaged.update(whole["averaged"])
     log.info("resumed at step %d, %.1f minutes", whole["step"], whole["minutes"])
     return Clock(whole["step"], whole["minutes"])

@@ -114,6 +114,7 @@ def main() -> None:
             max_minutes=arguments.max_minutes,
             learning_rate=arguments.learning_rate,
             seed=arguments.seed,
+            muon=True,
             average=0.99,
         ),
     )

@@ -147,6 +147,7 @@ def main() -> None:
             max_minutes=arguments.max_minutes,
             learning_rate=arguments.learning_rate,
             seed=arguments.seed,
+            muon=True,
         ),
     )
 
