@@ -18,6 +18,7 @@ from model.transformer import Linear, Transformer
 
 Codes = Int[Tensor, "batch frames"]
 Activations = Float[Tensor, "batch frames width"]
+Encoded = Float[Tensor, "batch characters width"]
 Start = Float[Tensor, "batch width"]
 Logits = Float[Tensor, "batch frames vocabulary"]
 
@@ -94,7 +95,7 @@ class Prior(nn.Module):
         codes: Codes,
         start: Start,
         conditions: Activations,
-        encoded: Activations | None = None,
+        encoded: Encoded | None = None,
     ) -> Logits:
         """Return logits for every frame of whole rows, teacher-forced."""
         previous = F.pad(codes[:, :-1], (1, 0), value=-1)
