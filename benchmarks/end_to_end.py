@@ -40,8 +40,8 @@ START_TIMEOUT_SECONDS: Final = 60
 WATCH_SECONDS: Final = 1.5
 """How long a cancelled server is watched; it must have come to rest before."""
 LOOK_SECONDS: Final = 0.004
-BUSY_SHARE: Final = 0.25
-"""A look in which the server used more of a core than this found it working."""
+BUSY_SECONDS: Final = 0.0005
+"""A look before which the server used more processor time than this found it working."""
 CANCEL_AFTER_BLOCKS: Final = 3
 LONGER_SECONDS: Final = {Quality.FAST: 8, Quality.TEACHER: 1}
 """What a second render is longer than one of 1 s, so that hearing the prime does not count."""
@@ -207,11 +207,11 @@ def _cancel_to_idle_ms(client: Client, server: Server, example: Example, seed: i
 
 def _busy_until(process: psutil.Process, since: float) -> float:
     """Return the seconds after `since` at which the process was last seen working."""
-    last, seen, used = 0.0, time.monotonic(), _cpu_seconds(process)
+    last, seen, used = 0.0, since, _cpu_seconds(process)
     while seen - since < WATCH_SECONDS:
         time.sleep(LOOK_SECONDS)
         now, used_now = time.monotonic(), _cpu_seconds(process)
-        if used_now - used > BUSY_SHARE * (now - seen):
+        if used_now - used > BUSY_SECONDS:
             last = now - since
         seen, used = now, used_now
     return last
