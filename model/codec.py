@@ -5,7 +5,6 @@ streaming codec pads the past, save for one centred unit a stack, so that its
 look-ahead is a number. Knows nothing of time beyond frames.
 """
 
-import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -13,7 +12,11 @@ from torch.nn import functional as F
 from model.config import BlockConfig, CodecConfig
 from model.quantizer import Quantizer
 
-Signal = Float[Tensor, "batch channels frames"]
+Signal = Float[Tensor, "batch inputs frames"]
+SameFrames = Float[Tensor, "batch outputs frames"]
+Slower = Float[Tensor, "batch outputs slower_frames"]
+Faster = Float[Tensor, "batch outputs faster_frames"]
+Latents = Float[Tensor, "batch latents frames"]
 MonoBatch = Float[Tensor, "batch samples"]
 Codes = Int[Tensor, "batch frames"]
 
@@ -28,7 +31,7 @@ class Conv(nn.Module):
         self.conv = nn.Conv1d(inputs, outputs, 3, dilation=dilation)
         self.padding = (2 * dilation, 0) if past_only else (dilation, dilation)
 
-    def forward(self, signal: Signal) -> Signal:
+    def forward(self, signal: Signal) -> SameFrames:
         """Return the filtered signal."""
         return self.conv(F.pad(signal, self.padding))
 
@@ -76,7 +79,7 @@ class Down(nn.Module):
         self.conv = nn.Conv1d(inputs, outputs, 2 * stride, stride)
         self.padding = (stride, 0) if streams else (stride // 2, stride // 2)
 
-    def forward(self, signal: Signal) -> Signal:
+    def forward(self, signal: Signal) -> Slower:
         """Return one output for each `stride` inputs."""
         return self.conv(F.pad(signal, self.padding))
 
@@ -90,7 +93,7 @@ class Up(nn.Module):
         self.start = 0 if streams else stride // 2
         self.stride = stride
 
-    def forward(self, signal: Signal) -> Signal:
+    def forward(self, signal: Signal) -> Faster:
         """Return `stride` outputs for each input."""
         length = signal.shape[-1] * self.stride
         return self.conv(signal)[..., self.start : self.start + length]
@@ -110,7 +113,7 @@ class EncoderBlock(nn.Module):
         )
         self.out = Conv(block.width, latent, past_only=streams)
 
-    def forward(self, signal: Signal) -> Signal:
+    def forward(self, signal: Signal) -> Slower:
         """Return latents, `hop` times slower."""
         for down, stack in zip(self.downs, self.stacks, strict=True):
             signal = stack(down(signal))
@@ -138,7 +141,7 @@ class DecoderBlock(nn.Module):
             for turn in range(block.repeats)
         )
 
-    def forward(self, signal: Signal) -> Signal:
+    def forward(self, signal: Signal) -> Faster:
         """Return the signal `hop` times faster."""
         signal = self.enter(signal)
         for stack, up in zip(self.stacks, self.ups, strict=True):
@@ -164,7 +167,7 @@ class Level(nn.Module):
         self.out = Conv(latent, 1, past_only=config.streams)
         self.quantizer = Quantizer(config.codebook_size, latent)
 
-    def latents(self, audio: MonoBatch) -> Signal:
+    def latents(self, audio: MonoBatch) -> Latents:
         """Return latents before quantisation; samples beyond whole frames are dropped."""
         whole = audio.shape[-1] // self.hop * self.hop
         signal = audio[:, None, :whole]
@@ -172,7 +175,7 @@ class Level(nn.Module):
             signal = block(signal)
         return signal
 
-    def render(self, latents: Signal) -> MonoBatch:
+    def render(self, latents: Latents) -> MonoBatch:
         """Return audio from quantised latents, `hop` samples a frame."""
         signal = latents
         for block in self.decoder:

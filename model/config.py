@@ -5,6 +5,7 @@ published checkpoints (Dhariwal et al. 2020, appendix B).
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 from math import prod
 
 from model.errors import ConfigError
@@ -57,7 +58,7 @@ class CodecConfig:
     def __post_init__(self) -> None:
         """Refuse levels whose hops do not divide each other."""
         hops = [self.hop(level) for level in range(len(self.levels))]
-        for fine, coarse in zip(hops, hops[1:], strict=False):
+        for fine, coarse in pairwise(hops):
             if coarse % fine:
                 raise ConfigError(f"hops are {hops} samples, each must divide the next")
 

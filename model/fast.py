@@ -4,14 +4,16 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from model.bundle import TOP, Bundle
 from model.conditioning.embeddings import FrameInputs
+from model.errors import ConditionError
 from model.grid import Grid
 from model.inputs import Inputs
 from model.sampler import sample
-from model.state import TimelineState
+from model.state import Codes, TimelineState
 from model.values import SamplingPlan
 
 
@@ -26,11 +28,18 @@ class FastSampler:
         self._config = bundle.config.student
 
     def passes(self, plan: SamplingPlan) -> int:
-        """Return how many passes a chunk takes."""
-        return plan.passes or self._config.passes
+        """Return how many passes a chunk takes.
+
+        Raises:
+            ConditionError: More passes than there are frames in a group to decide.
+        """
+        passes, limit = plan.passes or self._config.passes, len(self._config.order)
+        if passes > limit:
+            raise ConditionError(f"{passes} passes were asked for, this model has 1 to {limit}")
+        return passes
 
     @torch.no_grad()
-    def remember(self, state: TimelineState, codes: np.ndarray) -> TimelineState:
+    def remember(self, state: TimelineState, codes: Codes) -> TimelineState:
         """Return the state whose memory holds one more finished chunk."""
         memory = state.memory or self._student.transformer.start(1)
         made = self._conditions(state, state.remembered_chunks)
@@ -46,7 +55,7 @@ class FastSampler:
         memory = state.memory or self._student.transformer.start(1)
         logits = self._student.look(
             _row(state.draft),
-            torch.from_numpy(state.draft_shown)[None],
+            torch.as_tensor(state.draft_shown)[None],
             self._conditions(state, chunk),
             memory,
         )
@@ -75,10 +84,10 @@ class FastSampler:
         empty = np.zeros(0, np.int16)
         return replace(after, codes=codes, draft=empty, draft_shown=np.zeros(0, bool), turn=0)
 
-    def _conditions(self, state: TimelineState, chunk: int) -> Tensor:
+    def _conditions(self, state: TimelineState, chunk: int) -> Float[Tensor, "1 groups width"]:
         inputs: FrameInputs = self._inputs.of_chunk(state.known, chunk)
         return self._student.conditions(inputs)
 
 
-def _row(codes: np.ndarray) -> Tensor:
-    return torch.from_numpy(codes.astype(np.int64))[None]
+def _row(codes: Codes) -> Int[Tensor, "1 frames"]:
+    return torch.as_tensor(codes.astype(np.int64))[None]

@@ -18,10 +18,10 @@ from model.finishing import Finishing
 from model.grid import ENCODER_REACH_FRAMES, Grid, grid_of
 from model.hearing import Hearing
 from model.inputs import Inputs
+from model.similarity import mel_similarity
 from model.state import TimelineState, restored
 from model.store import SHIPPED, load_bundle
 from model.teacher import FRAMES_PER_STEP, TeacherSampler
-from model.similarity import mel_similarity
 from model.values import Known, SamplingPlan, nothing_known
 
 Mono = Float32[np.ndarray, " samples"]
@@ -44,10 +44,10 @@ class StreamingGenerator:
         self.bundle = bundle
         self.grid: Grid = grid_of(bundle)
         self._hearing = (self._hear(0), self._hear(1), self._hear(TOP))
-        inputs = Inputs(bundle, self.grid, self._hearing[TOP])
-        self._fast = FastSampler(bundle, self.grid, inputs)
-        self._teacher = TeacherSampler(bundle, self.grid, inputs, self._hearing)
-        self._finishing = Finishing(bundle, self.grid, inputs)
+        self._inputs = Inputs(bundle, self.grid, self._hearing[TOP])
+        self._fast = FastSampler(bundle, self.grid, self._inputs)
+        self._teacher = TeacherSampler(bundle, self.grid, self._inputs, self._hearing)
+        self._finishing = Finishing(bundle, self.grid, self._inputs)
 
     @property
     def block_samples(self) -> int:
@@ -60,15 +60,18 @@ class StreamingGenerator:
         return self.grid.context_chunks * self.grid.chunk_samples
 
     def open(self, known: Known, anchor_sample: int) -> TimelineState:
-        """Return the state of a timeline that has heard nothing."""
-        nothing = np.zeros(0, np.int16)
+        """Return the state of a timeline that has heard nothing.
+
+        Raises:
+            ConditionError: A target, note or stem that this model cannot read.
+            LabelError: An artist or genre outside the vocabulary.
+        """
+        self._inputs.check(known)
         return TimelineState(
             known=known,
             anchor_sample=anchor_sample,
             audio=np.zeros(0, np.float32),
-            codes=nothing,
-            draft=nothing,
-            draft_shown=np.zeros(0, bool),
+            codes=np.zeros(0, np.int16),
             frame_samples=self.grid.frame_samples,
             lookahead_frames=self.grid.finisher_after_frames,
         )
@@ -88,15 +91,24 @@ class StreamingGenerator:
             chunk = state.remembered_chunks
             codes = hearing.encode(state.audio, state.audio_start, chunk)
             state = replace(state, codes=np.concatenate([state.codes, codes]))
-            state = self._forgetting(self._fast.remember(state, codes))
+            state = self._primed(self._forgetting(self._fast.remember(state, codes)))
         return state
 
     def step(self, states: Sequence[TimelineState], plan: SamplingPlan) -> list[Step]:
-        """Return the states one step further: one pass over a chunk, or a few teacher frames."""
+        """Return the states one step further: one pass over a chunk, or a few teacher frames.
+
+        Raises:
+            ConditionError: More passes than the student has.
+            ValueError: A timeline that one sampler began and the other shall go on with.
+        """
         return [self._step(state, plan) for state in states]
 
     def steps_per_second(self, plan: SamplingPlan) -> float:
-        """Return how many steps one second of audio takes."""
+        """Return how many steps one second of audio takes.
+
+        Raises:
+            ConditionError: More passes than the student has.
+        """
         rates = [self.bundle.config.codec.frame_rate(level) for level in range(TOP + 1)]
         if plan.teacher:
             return sum(rate / step for rate, step in zip(rates, FRAMES_PER_STEP, strict=True))
@@ -121,7 +133,7 @@ class StreamingGenerator:
         if frames == 0:
             return 0.0
         made = self._finishing.render(codes, nothing_known(), 0, frames)
-        return mel_similarity(torch.from_numpy(made), torch.from_numpy(audio[: len(made)]))
+        return mel_similarity(torch.as_tensor(made), torch.as_tensor(audio[: len(made)]))
 
     def restore(self, data: bytes) -> TimelineState:
         """Return the state that `TimelineState.to_bytes` gave.
@@ -140,12 +152,14 @@ class StreamingGenerator:
             for _ in range(steps):
                 state = self._step(state, SamplingPlan(seed=0, teacher=teacher)).state
             if state.decodable_sample >= self.block_samples:
-                self.decode(state, 0)
+                self.decode(state, state.decodable_sample // self.block_samples - 1)
         self.fidelity(prime)
 
     def _step(self, state: TimelineState, plan: SamplingPlan) -> Step:
         if not state.generating:
             state = self._begin(state)
+        elif plan.teacher != bool(state.lower):
+            raise ValueError(f"teacher is {plan.teacher}, the timeline began with the other")
         if not plan.teacher:
             return Step(state=self._fast.step(state, plan), phase=PHASES[TOP])
         state, level = self._teacher.step(state, plan)
@@ -157,14 +171,26 @@ class StreamingGenerator:
         return replace(state, codes=np.concatenate([state.codes, last]), generating=True)
 
     def _forgetting(self, state: TimelineState) -> TimelineState:
-        """Drop audio that neither encoders nor a teacher's prefill will look at again."""
-        kept = self.context_samples + ENCODER_REACH_FRAMES * self.grid.frame_samples
-        excess = state.heard_sample - state.audio_start - kept
-        if excess < self.grid.chunk_samples:
+        """Drop audio that neither encoders nor a teacher's prefill will look at again.
+
+        What is kept depends on the chunks done, not on how the audio came.
+        """
+        first = (state.remembered_chunks - self.grid.context_chunks) * self.grid.chunk_samples
+        first -= ENCODER_REACH_FRAMES * self.grid.frame_samples
+        if first <= state.audio_start:
             return state
-        return replace(
-            state, audio=state.audio[excess:].copy(), audio_start=state.audio_start + excess
-        )
+        kept = state.audio[first - state.audio_start :].copy()
+        return replace(state, audio=kept, audio_start=first)
+
+    def _primed(self, state: TimelineState) -> TimelineState:
+        """Let all but the last chunk be decoded already, by the finisher whatever follows.
+
+        The last one is left to whoever goes on, so that no change of decoder
+        lies near the splice.
+        """
+        frames = (state.remembered_chunks - 1) * self.grid.chunk_frames
+        frames -= self.grid.finisher_after_frames
+        return replace(state, primed_sample=max(0, frames) * self.grid.frame_samples)
 
     def _hear(self, index: int) -> Hearing:
         level = self.bundle.codec.level(index)

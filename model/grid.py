@@ -6,7 +6,10 @@ from model.bundle import TOP, Bundle
 from model.finisher import FILTER_LOOKAHEAD, KERNEL, NOTE_LOOKAHEAD
 
 ENCODER_REACH_FRAMES = 36
-DECODER_REACH_FRAMES = 64
+"""Top-level frames before its own that an encoder sees, at any level."""
+DECODER_BEFORE_FRAMES = 64
+DECODER_AFTER_FRAMES = 4
+"""Level-0 frames before and after its own that level 0's decoder sees."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +32,7 @@ class Grid:
 
     @property
     def lookahead_samples(self) -> int:
-        """Return how far ahead of an output sample any input matters, codec and finisher together."""
+        """Return how far ahead of an output sample input matters, codec and finisher together."""
         frames = self.finisher_after_frames + 1
         # The worst sample lies where the next window begins, half a hop into its frame.
         return frames * self.frame_samples - self.frame_samples // 2 + self.encoder_after_samples[2]

@@ -36,16 +36,17 @@ class Hearing:
     def encode(self, audio: Mono, audio_start: int, chunk: int) -> Codes:
         """Return the settled codes of one chunk.
 
-        `audio` starts at `audio_start` and holds at least what the chunk's
-        first frame looks back to; what lies before the grid counts as nothing.
+        `audio` starts at `audio_start`, which may lie before the grid or after
+        the chunk; where there is none, silence is heard.
         """
         ready = self.frames_ready(chunk, audio_start + len(audio))
         start = max(0, chunk * self.chunk_samples - self.before_samples)
         end = (chunk + 1) * self.chunk_samples + self._padded_after
         window = np.zeros(end - start, np.float32)
-        held = audio[start - audio_start : end - audio_start]
-        window[: len(held)] = held
-        latents = self.level.latents(torch.from_numpy(window)[None])
+        first, last = max(start, audio_start), min(end, audio_start + len(audio))
+        if first < last:
+            window[first - start : last - start] = audio[first - audio_start : last - audio_start]
+        latents = self.level.latents(torch.as_tensor(window)[None])
         first = (chunk * self.chunk_samples - start) // self.hop
         codes = self.level.quantizer.encode(latents[:, :, first : first + ready])
         return codes[0].numpy().astype(np.int16)

@@ -10,6 +10,15 @@ from jaxtyping import Float64, Int64
 from numpy.random import Philox
 
 MAX_SEED = 2**64 - 1
+MAX_LEVEL = 2**8 - 1
+MAX_TURN = 2**24 - 1
+MAX_VARIATION = 2**32 - 1
+_LIMITS = {
+    "seed": MAX_SEED,
+    "level": MAX_LEVEL,
+    "turn": MAX_TURN,
+    "variation": MAX_VARIATION,
+}
 _DOUBLE = 2.0**-53
 
 
@@ -19,10 +28,12 @@ def uniform(
     """Return one number in [0, 1) for each frame from `first_frame` on; `turn` is the pass.
 
     Raises:
-        ValueError: The seed is not an unsigned 64-bit number.
+        ValueError: The seed, level, turn or variation has no room in the key.
     """
-    if not 0 <= seed <= MAX_SEED:
-        raise ValueError(f"the seed is {seed}, allowed are 0 to {MAX_SEED}")
+    given = {"seed": seed, "level": level, "turn": turn, "variation": variation}
+    for name, limit in _LIMITS.items():
+        if not 0 <= given[name] <= limit:
+            raise ValueError(f"the {name} is {given[name]}, allowed are 0 to {limit}")
     stream = (level << 56) | (turn << 32) | variation
     bits = Philox(key=np.array([seed, stream], np.uint64), counter=first_frame)
     words = bits.random_raw(4 * frames).reshape(frames, 4)[:, 0]
@@ -34,5 +45,7 @@ def choose(
 ) -> Int64[np.ndarray, " frames"]:
     """Return the code at each draw's place in the cumulative distribution."""
     cumulative = probabilities.cumsum(axis=1)
-    wanted = draws[:, None] * cumulative[:, -1:]
-    return np.minimum((cumulative <= wanted).sum(axis=1), probabilities.shape[1] - 1)
+    total = cumulative[:, -1:]
+    # Rounded up to the total, a draw would lie after the last code that has a chance.
+    wanted = np.minimum(draws[:, None] * total, np.nextafter(total, 0.0))
+    return (cumulative <= wanted).sum(axis=1)

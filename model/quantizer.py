@@ -37,7 +37,7 @@ class Quantizer(nn.Module):
     def straight_through(
         self, latents: Float[Tensor, "batch width frames"]
     ) -> tuple[Float[Tensor, "batch width frames"], Float[Tensor, ""], Int[Tensor, "batch frames"]]:
-        """Return quantised latents whose gradient passes through, the commitment loss, the codes."""
+        """Return quantised latents that pass gradients on, the commitment loss, and the codes."""
         codes = self.encode(latents)
         chosen = self.decode(codes).to(latents.dtype)
         commitment = (latents - chosen.detach()).square().mean()

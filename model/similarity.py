@@ -15,8 +15,8 @@ SAMPLE_RATE = 44_100
 def mel_similarity(made: Float[Tensor, " samples"], true: Float[Tensor, " samples"]) -> float:
     """Return 1 minus the relative distance of root-compressed mel spectra, at least 0."""
     ours, theirs = mel(made).sqrt(), mel(true).sqrt()
-    norm = theirs.norm().clamp(min=1e-6)
-    return float((1 - (ours - theirs).norm() / norm).clamp(0, 1))
+    distance, size = (x.square().sum().sqrt() for x in (ours - theirs, theirs))
+    return float((1 - distance / size.clamp(min=1e-6)).clamp(0, 1))
 
 
 def mel(audio: Float[Tensor, " samples"]) -> Float[Tensor, "bands frames"]:

@@ -5,11 +5,12 @@ look back. Serialised without pickle.
 """
 
 import io
+import zipfile
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Int16
+from jaxtyping import Bool, Float, Float32, Int16, Shaped
 from torch import Tensor
 
 from model.errors import CheckpointError
@@ -18,13 +19,15 @@ from model.values import Known, StemAudio
 
 Codes = Int16[np.ndarray, " frames"]
 Audio = Float32[np.ndarray, " samples"]
-STATE_VERSION = 1
+Arrays = dict[str, Shaped[np.ndarray, "..."]]
+STATE_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Level:
     """One autoregressive level: codes so far, how many the stack has seen, its memory."""
 
+    hop_samples: int
     codes: Codes
     seen: int = 0
     memory: StackState = ()
@@ -41,7 +44,9 @@ class TimelineState:
 
     `codes` are the settled top-level codes; `draft` holds the chunk under way
     and `draft_shown` which of its frames are decided. `lower` is the teacher's
-    cascade, empty until it is asked for.
+    cascade, empty until it is asked for. Before `primed_sample` the finisher
+    decodes, whatever makes the rest: so a block decoded while the prime still
+    grows is the block decoded later.
     """
 
     known: Known
@@ -54,18 +59,20 @@ class TimelineState:
     generating: bool = False
     turn: int = 0
     draft: Codes = field(default_factory=lambda: np.zeros(0, np.int16))
-    draft_shown: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
+    draft_shown: Bool[np.ndarray, " frames"] = field(default_factory=lambda: np.zeros(0, bool))
     lower: tuple[Level, ...] = ()
-    frame_samples: int = 128
-    lookahead_frames: int = 6
+    primed_sample: int = 0
+    frame_samples: int
+    lookahead_frames: int
 
     @property
     def nbytes(self) -> int:
         """Return the memory held, shared pages counted once per holder."""
-        stems = sum(stem.samples.nbytes for stem in self.known.stems)
+        known = self.known.notes.nbytes + sum(stem.samples.nbytes for stem in self.known.stems)
+        drafts = self.draft.nbytes + self.draft_shown.nbytes
         memory = sum(layer.nbytes for layer in self.memory)
         levels = sum(level.nbytes for level in self.lower)
-        return self.audio.nbytes + self.codes.nbytes + stems + memory + levels
+        return self.audio.nbytes + self.codes.nbytes + known + drafts + memory + levels
 
     @property
     def heard_sample(self) -> int:
@@ -79,10 +86,13 @@ class TimelineState:
 
     @property
     def decodable_sample(self) -> int:
-        """Return the sample before which `decode` may be asked."""
+        """Return the sample before which `decode` may be asked; it never goes back."""
+        if not self.generating:
+            return self.primed_sample
+        made = self.settled_sample
         if self.lower:
-            return len(self.lower[0].codes) * 8 - self.lookahead_frames * self.frame_samples
-        return max(0, self.settled_sample - self.lookahead_frames * self.frame_samples)
+            made = len(self.lower[0].codes) * self.lower[0].hop_samples
+        return max(self.primed_sample, made - self.lookahead_frames * self.frame_samples)
 
     def fork(self) -> "TimelineState":
         """Return a second state with the same past; everything is shared, nothing is written."""
@@ -90,7 +100,7 @@ class TimelineState:
 
     def to_bytes(self) -> bytes:
         """Return the state as bytes for `restored`."""
-        arrays = _known_arrays(self.known) | {
+        arrays: Arrays = _known_arrays(self.known) | {
             "version": np.array(STATE_VERSION),
             "numbers": np.array(
                 [
@@ -102,6 +112,7 @@ class TimelineState:
                     self.frame_samples,
                     self.lookahead_frames,
                     len(self.lower),
+                    self.primed_sample,
                 ],
                 np.int64,
             ),
@@ -113,7 +124,7 @@ class TimelineState:
         arrays |= _stack_arrays("memory", self.memory)
         for index, level in enumerate(self.lower):
             arrays[f"lower{index}.codes"] = level.codes
-            arrays[f"lower{index}.seen"] = np.array(level.seen)
+            arrays[f"lower{index}.numbers"] = np.array([level.hop_samples, level.seen], np.int64)
             arrays |= _stack_arrays(f"lower{index}.memory", level.memory)
         buffer = io.BytesIO()
         np.savez(buffer, allow_pickle=False, **arrays)
@@ -128,12 +139,16 @@ def restored(data: bytes) -> TimelineState:
     """
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as table:
-            arrays = dict(table.items())
+            arrays: Arrays = dict(table.items())
         version = int(arrays["version"])
-    except (ValueError, OSError, KeyError) as error:
+        if version != STATE_VERSION:
+            raise CheckpointError(f"the state has version {version}, expected {STATE_VERSION}")
+        return _state_from(arrays)
+    except (ValueError, OSError, KeyError, EOFError, IndexError, zipfile.BadZipFile) as error:
         raise CheckpointError(f"{len(data)} bytes are no stored state: {error}") from error
-    if version != STATE_VERSION:
-        raise CheckpointError(f"the state has version {version}, this one reads {STATE_VERSION}")
+
+
+def _state_from(arrays: Arrays) -> TimelineState:
     numbers = [int(value) for value in arrays["numbers"]]
     return TimelineState(
         known=_known_from(arrays),
@@ -147,22 +162,27 @@ def restored(data: bytes) -> TimelineState:
         turn=numbers[4],
         draft=arrays["draft"],
         draft_shown=arrays["draft_shown"],
-        lower=tuple(
-            Level(
-                codes=arrays[f"lower{index}.codes"],
-                seen=int(arrays[f"lower{index}.seen"]),
-                memory=_stack_from(f"lower{index}.memory", arrays),
-            )
-            for index in range(numbers[7])
-        ),
+        lower=tuple(_level_from(f"lower{index}", arrays) for index in range(numbers[7])),
+        primed_sample=numbers[8],
         frame_samples=numbers[5],
         lookahead_frames=numbers[6],
     )
 
 
-def _known_arrays(known: Known) -> dict[str, np.ndarray]:
+def _level_from(name: str, arrays: Arrays) -> Level:
+    hop_samples, seen = (int(value) for value in arrays[f"{name}.numbers"])
+    return Level(
+        hop_samples=hop_samples,
+        codes=arrays[f"{name}.codes"],
+        seen=seen,
+        memory=_stack_from(f"{name}.memory", arrays),
+    )
+
+
+def _known_arrays(known: Known) -> Arrays:
+    # An end before its start stands for None.
     span = known.notes_span or (0, -1)
-    arrays = {
+    arrays: Arrays = {
         "known": np.array(
             [
                 known.artist,
@@ -182,7 +202,7 @@ def _known_arrays(known: Known) -> dict[str, np.ndarray]:
     return arrays
 
 
-def _known_from(arrays: dict[str, np.ndarray]) -> Known:
+def _known_from(arrays: Arrays) -> Known:
     artist, genre, target, total, offset, start, end = (int(v) for v in arrays["known"])
     return Known(
         artist=artist,
@@ -199,15 +219,15 @@ def _known_from(arrays: dict[str, np.ndarray]) -> Known:
     )
 
 
-def _stack_arrays(name: str, stack: StackState) -> dict[str, np.ndarray]:
-    arrays = {f"{name}.layers": np.array(len(stack))}
+def _stack_arrays(name: str, stack: StackState) -> Arrays:
+    arrays: Arrays = {f"{name}.layers": np.array(len(stack))}
     for index, layer in enumerate(stack):
         arrays[f"{name}.{index}.rows"] = _bits(layer.rows)
         arrays[f"{name}.{index}.current"] = _bits(layer.current)
     return arrays
 
 
-def _stack_from(name: str, arrays: dict[str, np.ndarray]) -> StackState:
+def _stack_from(name: str, arrays: Arrays) -> StackState:
     return tuple(
         LayerState(
             _tensor(arrays[f"{name}.{index}.rows"]), _tensor(arrays[f"{name}.{index}.current"])
@@ -216,13 +236,13 @@ def _stack_from(name: str, arrays: dict[str, np.ndarray]) -> StackState:
     )
 
 
-def _bits(tensor: Tensor) -> np.ndarray:
+def _bits(tensor: Float[Tensor, "*axes"]) -> Shaped[np.ndarray, "*axes"]:
     # numpy has no bfloat16: its bits travel as int16.
     if tensor.dtype == torch.bfloat16:
         return tensor.contiguous().view(torch.int16).numpy()
     return tensor.numpy()
 
 
-def _tensor(bits: np.ndarray) -> Tensor:
-    tensor = torch.from_numpy(bits)
+def _tensor(bits: Shaped[np.ndarray, "*axes"]) -> Float[Tensor, "*axes"]:
+    tensor = torch.as_tensor(bits)
     return tensor.view(torch.bfloat16) if tensor.dtype == torch.int16 else tensor

@@ -9,12 +9,15 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import (
+    load_file,  # pyright: ignore[reportUnknownVariableType] - types a bare PathLike
+    save_file,  # pyright: ignore[reportUnknownVariableType] - types a bare PathLike
+)
 from torch import Tensor
 
 from model.bundle import Bundle, Card, empty_bundle, modules, share_codebook
@@ -47,15 +50,16 @@ def load_bundle(folder: Path) -> Bundle:
         CheckpointError: A file is missing, damaged, or not of this configuration.
     """
     manifest = read_manifest(folder)
+    config = _config(manifest["name"])
     card = Card(
         name=manifest["name"],
-        fingerprint=_fingerprint(manifest),
+        fingerprint=_fingerprint(manifest, config),
         artists=tuple(manifest["artists"]),
         genres=tuple(manifest["genres"]),
         licence=manifest["licence"],
         output_licence=manifest["output_licence"],
     )
-    bundle = empty_bundle(_config(manifest["name"]), card)
+    bundle = empty_bundle(config, card)
     for name, module in modules(bundle).items():
         tensors = _verified(folder, name, manifest["files"])
         _fill(module, tensors, f"{name}.safetensors")
@@ -100,15 +104,18 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     """
     path = folder / MANIFEST
     try:
-        manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        manifest: Any = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise CheckpointError(f"{path} does not exist: the folder holds no model") from error
     except (ValueError, OSError) as error:
         raise CheckpointError(f"{path} cannot be read: {error}") from error
-    missing = {"name", "files", "artists", "genres", "licence", "output_licence"} - set(manifest)
+    if not isinstance(manifest, dict):
+        raise CheckpointError(f"{path} holds a {type(manifest).__name__}, expected an object")
+    table = cast(dict[str, Any], manifest)
+    missing = {"name", "files", "artists", "genres", "licence", "output_licence"} - set(table)
     if missing:
         raise CheckpointError(f"{path} lacks {sorted(missing)}")
-    return manifest
+    return table
 
 
 def _config(name: str) -> ModelConfig:
@@ -159,9 +166,11 @@ def _is_tied(state: dict[str, Tensor], key: str) -> bool:
     return twin in state and state[twin].data_ptr() == state[key].data_ptr()
 
 
-def _fingerprint(manifest: dict[str, Any]) -> str:
+def _fingerprint(manifest: dict[str, Any], config: ModelConfig) -> str:
     """Return the hash within which the same request gives the same bytes."""
     facts = {
+        "config": repr(config),
+        "labels": [manifest["artists"], manifest["genres"]],
         "files": {name: row["sha256"] for name, row in manifest["files"].items()},
         "name": manifest["name"],
         "kernels": KERNELS,

@@ -53,10 +53,11 @@ class Student(nn.Module):
         """Return the stack's input; frames that are not shown are masked."""
         latents = torch.where(shown.unsqueeze(-1), self.codebook[codes], self.hidden_frame)
         flags = shown.unsqueeze(-1).to(latents.dtype)
-        grouped = torch.cat([latents, flags], dim=-1).unflatten(1, (-1, self.config.group_frames))
+        batch, groups = len(codes), codes.shape[1] // self.config.group_frames
+        grouped = torch.cat([latents, flags], dim=-1).reshape(batch, groups, -1)
         table = self.positions
-        index = torch.arange(grouped.shape[1], device=table.device) % len(table)
-        return self.enter(grouped.flatten(2)) + table[index] + conditions
+        index = torch.arange(groups, device=table.device) % len(table)
+        return self.enter(grouped) + table[index] + conditions
 
     def logits(self, hidden: Activations) -> Logits:
         """Return scores by closeness to codebook rows."""

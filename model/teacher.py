@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from model.bundle import TOP, Bundle
@@ -17,8 +18,10 @@ from model.hearing import Hearing
 from model.inputs import Inputs
 from model.prior import Prior
 from model.sampler import sample
-from model.state import Level, TimelineState
+from model.state import Codes, Level, TimelineState
 from model.values import SamplingPlan
+
+Conditions = Float[Tensor, "1 frames width"]
 
 FRAMES_PER_STEP = (16, 16, 8)
 """Frames drawn in one step by level, so that a step stays short."""
@@ -80,12 +83,13 @@ class TeacherSampler:
             levels.append(self._level(index, codes))
         return replace(state, lower=(*levels, self._level(TOP, state.codes)))
 
-    def _level(self, index: int, codes: np.ndarray) -> Level:
+    def _level(self, index: int, codes: Codes) -> Level:
         shape = self._priors[index].config.transformer
         rows = len(codes) // shape.row_frames()
         skipped = max(0, rows - shape.rows) * shape.row_frames()
         memory = self._priors[index].transformer.start(1)
-        return Level(codes=codes, seen=skipped, memory=memory)
+        hop_samples = self._hearing[index].hop
+        return Level(hop_samples=hop_samples, codes=codes, seen=skipped, memory=memory)
 
     def _next(self, state: TimelineState) -> _Turn:
         for index in range(TOP + 1):
@@ -107,7 +111,7 @@ class TeacherSampler:
     def _ratio(self, index: int) -> int:
         return self._hearing[index + 1].hop // self._hearing[index].hop
 
-    def _conditions(self, state: TimelineState, turn: _Turn) -> Tensor:
+    def _conditions(self, state: TimelineState, turn: _Turn) -> Conditions:
         if turn.level == TOP:
             frames = self._grid.chunk_frames
             chunk, start = divmod(turn.first, frames)
@@ -126,7 +130,7 @@ class TeacherSampler:
         start = turn.first - first * ratio
         return made[:, start : start + turn.frames]
 
-    def _prefill(self, state: TimelineState, turn: _Turn, conditions: Tensor) -> TimelineState:
+    def _prefill(self, state: TimelineState, turn: _Turn, conditions: Conditions) -> TimelineState:
         level = state.lower[turn.level]
         previous = _previous(level.codes, turn.first, turn.frames)
         prior = self._priors[turn.level]
@@ -136,7 +140,7 @@ class TeacherSampler:
         return self._with(state, turn.level, replace(level, seen=seen, memory=memory))
 
     def _draw(
-        self, state: TimelineState, turn: _Turn, conditions: Tensor, plan: SamplingPlan
+        self, state: TimelineState, turn: _Turn, conditions: Conditions, plan: SamplingPlan
     ) -> TimelineState:
         level, prior = state.lower[turn.level], self._priors[turn.level]
         start = self._start(state, prior)
@@ -157,18 +161,18 @@ class TeacherSampler:
         codes = level.codes if index == TOP else state.codes
         return replace(state, lower=lower, codes=codes)
 
-    def _start(self, state: TimelineState, prior: Prior) -> Tensor:
+    def _start(self, state: TimelineState, prior: Prior) -> Float[Tensor, "1 width"]:
         artist = state.known.artist if prior is self._bundle.top else 0
         genre = state.known.genre if prior is self._bundle.top else 0
         return prior.start_vector(torch.tensor([artist]), torch.tensor([[genre]]))
 
 
-def _previous(codes: np.ndarray, first: int, frames: int) -> Tensor:
+def _previous(codes: Codes, first: int, frames: int) -> Int[Tensor, "1 frames"]:
     before = codes[max(0, first - 1) : first + frames - 1].astype(np.int64)
     if first == 0:
         before = np.concatenate([[-1], before])
-    return torch.from_numpy(before)[None]
+    return torch.as_tensor(before)[None]
 
 
-def _row(codes: np.ndarray) -> Tensor:
-    return torch.from_numpy(codes.astype(np.int64))[None]
+def _row(codes: Codes) -> Int[Tensor, "1 frames"]:
+    return torch.as_tensor(codes.astype(np.int64))[None]

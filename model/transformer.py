@@ -7,7 +7,7 @@ state, frame by frame or row by row, with the same result.
 """
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -16,7 +16,14 @@ from model.errors import ConditionError
 from model.streaming import LayerState, StackState, empty_layer
 
 Activations = Float[Tensor, "batch frames width"]
+Encoded = Float[Tensor, "batch characters width"]
+Queries = Float[Tensor, "batch frames inner"]
+Pairs = Float[Tensor, "batch frames pair"]
+"""Keys and values side by side."""
+PairsSeen = Float[Tensor, "batch seen pair"]
 Heads = Float[Tensor, "batch heads frames head_width"]
+QueryRows = Float[Tensor, "batch rows frames inner"]
+PairRows = Float[Tensor, "batch rows frames pair"]
 
 STREAMED_KINDS = frozenset({"row", "column", "previous"})
 
@@ -64,7 +71,7 @@ class Attention(nn.Module):
         if kind == "column" and config.relative:
             self.row_distance = nn.Parameter(torch.zeros(config.heads, config.rows + 1))
 
-    def pairs(self, x: Activations) -> tuple[Activations, Activations]:
+    def pairs(self, x: Activations) -> tuple[Queries, Pairs]:
         """Return queries, and keys with values side by side."""
         made = self.enter(x)
         return made[..., : self.inner], made[..., self.inner :]
@@ -86,7 +93,7 @@ class Attention(nn.Module):
         flat = x.reshape(-1, x.shape[-2], self.heads, self.inner // self.heads)
         return flat.transpose(1, 2)
 
-    def forward(self, x: Activations, encoded: Activations | None = None) -> Activations:
+    def forward(self, x: Activations, encoded: Encoded | None = None) -> Activations:
         """Return the mix over whole rows from the start of the grid."""
         if self.kind == "encoder":
             if encoded is None:
@@ -95,7 +102,7 @@ class Attention(nn.Module):
         queries, pairs = self.pairs(x)
         return self.leave(self._whole(queries, pairs, pairs))
 
-    def against(self, queries: Activations, past: Activations, own: Activations) -> Activations:
+    def against(self, queries: Queries, past: Pairs, own: Pairs) -> Activations:
         """Return the mix where earlier rows are seen through `past` and the own row through `own`.
 
         This is how many rows of a masked student are trained at once, each
@@ -103,47 +110,54 @@ class Attention(nn.Module):
         """
         return self.leave(self._whole(queries, past, own))
 
-    def _whole(self, queries: Activations, past: Activations, own: Activations) -> Activations:
+    def _whole(self, queries: Queries, past: Pairs, own: Pairs) -> Queries:
         if self.kind == "dense":
             return self.attend(queries, own, _causal(queries.shape[1], queries))
         if self.kind == "prefix":
             return self._prefix(queries, own)
-        length = self.config.row_frames()
-        folded = [x.unflatten(1, (-1, length)) for x in (queries, past, own)]
-        whole = {"row": self._whole_row, "column": self._whole_column}
-        return whole.get(self.kind, self._whole_previous)(*folded).flatten(1, 2)
+        folded = self._folded(queries)
+        if self.kind == "row":
+            return self._whole_row(folded, self._folded(own)).flatten(1, 2)
+        if self.kind == "previous":
+            return self._whole_previous(folded, self._folded(past)).flatten(1, 2)
+        earlier = None if past is own else self._folded(past)
+        return self._whole_column(folded, earlier, self._folded(own)).flatten(1, 2)
 
-    def _whole_row(self, queries: Tensor, past: Tensor, own: Tensor) -> Tensor:
-        del past
+    def _folded(
+        self, x: Float[Tensor, "batch frames any"]
+    ) -> Float[Tensor, "batch rows row_frames any"]:
+        return x.reshape(len(x), -1, self.config.row_frames(), x.shape[-1])
+
+    def _whole_row(self, queries: QueryRows, own: PairRows) -> QueryRows:
         mask = _causal(queries.shape[2], queries) if self.config.causal_rows else None
         return self.attend(queries, own, mask)
 
-    def _whole_column(self, queries: Tensor, past: Tensor, own: Tensor) -> Tensor:
-        rows = queries.shape[1]
-        queries, past, own = (x.transpose(1, 2) for x in (queries, past, own))
-        distance = torch.arange(rows, device=queries.device)
-        distance = distance[:, None] - distance[None, :]
-        sees_past = (distance > 0) & (distance <= self.config.rows)
-        if past is own:
-            mask = self._biased(sees_past | (distance == 0), distance)
-            return self.attend(queries, own, mask).transpose(1, 2)
-        mask = self._biased(
-            torch.cat([sees_past, distance == 0], dim=1), torch.cat([distance, distance], dim=1)
-        )
-        return self.attend(queries, torch.cat([past, own], dim=2), mask).transpose(1, 2)
+    def _whole_column(self, queries: QueryRows, past: PairRows | None, own: PairRows) -> QueryRows:
+        """Return the mix down columns; `past` is None where earlier rows are those of `own`."""
+        rows = torch.arange(queries.shape[1], device=queries.device)
+        distance = rows[:, None] - rows[None, :]
+        earlier, same = (distance > 0) & (distance <= self.config.rows), distance == 0
+        if past is None:
+            seen, mask = own, self._biased(earlier | same, distance)
+        else:
+            seen = torch.cat([past, own], dim=1)
+            mask = self._biased(torch.cat([earlier, same], 1), torch.cat([distance, distance], 1))
+        return self.attend(queries.transpose(1, 2), seen.transpose(1, 2), mask).transpose(1, 2)
 
-    def _biased(self, sees: Bool[Tensor, "frames seen"], distance: Tensor) -> Tensor:
+    def _biased(
+        self, sees: Bool[Tensor, "rows seen"], distance: Int[Tensor, "rows seen"]
+    ) -> Bool[Tensor, "rows seen"] | Float[Tensor, "heads rows seen"]:
+        """Return what may be seen, as a mask or, with relative positions, as a bias."""
         if not self.config.relative:
             return sees
         bias = self.row_distance[:, distance.clamp(0, self.config.rows)]
         return bias.masked_fill(~sees, float("-inf"))
 
-    def _whole_previous(self, queries: Tensor, past: Tensor, own: Tensor) -> Tensor:
-        del own
+    def _whole_previous(self, queries: QueryRows, past: PairRows) -> QueryRows:
         before = torch.cat([torch.zeros_like(past[:, :1]), past[:, :-1]], dim=1)
         return self.attend(queries, before)
 
-    def _prefix(self, queries: Activations, own: Activations) -> Activations:
+    def _prefix(self, queries: Queries, own: Pairs) -> Queries:
         # The published prefix is one row's worth longer than the lyrics, also when they fit.
         rows, seen = self.config.rows, self.config.prefix_frames
         seen = (seen // rows + 1) * rows
@@ -172,7 +186,9 @@ class Attention(nn.Module):
     def _rows_kept(self) -> int:
         return {"row": 1, "previous": 1}.get(self.kind, self.config.rows)
 
-    def _advance_row(self, queries: Tensor, own: Tensor, state: LayerState, start: int) -> Tensor:
+    def _advance_row(
+        self, queries: Queries, own: PairsSeen, state: LayerState, start: int
+    ) -> Queries:
         del state
         if not self.config.causal_rows:
             return self.attend(queries, own)
@@ -180,8 +196,8 @@ class Attention(nn.Module):
         return self.attend(queries, own, _causal(start + frames, queries)[start:])
 
     def _advance_column(
-        self, queries: Tensor, own: Tensor, state: LayerState, start: int
-    ) -> Tensor:
+        self, queries: Queries, own: PairsSeen, state: LayerState, start: int
+    ) -> Queries:
         frames, rows = queries.shape[1], state.rows.shape[1]
         column = state.rows[:, :, start : start + frames].transpose(1, 2)
         seen = torch.cat([column, own[:, start:, None]], dim=2)
@@ -192,11 +208,11 @@ class Attention(nn.Module):
         return self.attend(queries.unsqueeze(2), seen, mask).squeeze(2)
 
     def _advance_previous(
-        self, queries: Tensor, own: Tensor, state: LayerState, start: int
-    ) -> Tensor:
-        del start
+        self, queries: Queries, own: PairsSeen, state: LayerState, start: int
+    ) -> Queries:
+        del own, start
         if state.rows.shape[1] == 0:
-            return torch.zeros_like(queries) + 0 * own[:, :1, : queries.shape[-1]]
+            return torch.zeros_like(queries)
         return self.attend(queries, state.rows[:, -1])
 
 
@@ -215,7 +231,7 @@ class Layer(nn.Module):
         between = x + attended
         return between + self.mlp(self.before_mlp(between))
 
-    def forward(self, x: Activations, encoded: Activations | None = None) -> Activations:
+    def forward(self, x: Activations, encoded: Encoded | None = None) -> Activations:
         """Return the layer's output over whole rows."""
         return self.finish(x, self.attention(self.before_attention(x), encoded))
 
@@ -258,7 +274,7 @@ class Transformer(nn.Module):
             for layer in self.stack()
         )
 
-    def forward(self, x: Activations, encoded: Activations | None = None) -> Activations:
+    def forward(self, x: Activations, encoded: Encoded | None = None) -> Activations:
         """Return the output over whole rows from the start of the grid."""
         for layer in self.stack():
             x = layer(x, encoded)
@@ -277,7 +293,11 @@ class Transformer(nn.Module):
     def advance(
         self, x: Activations, state: StackState, *, keep: bool = True
     ) -> tuple[Activations, StackState]:
-        """Return the output for the next frames, which stay within one row, and the state."""
+        """Return the output for the next frames, which stay within one row, and the state.
+
+        Raises:
+            ValueError: More frames than the row under way has room for.
+        """
         room = self.config.row_frames() - state[0].current.shape[1]
         if x.shape[1] > room:
             raise ValueError(f"{x.shape[1]} frames were given, the row has room for {room} frames")

@@ -1,6 +1,5 @@
 """Codes of a level from the codes above it: a conditioner, then a prior (paper section 4.3)."""
 
-import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 

@@ -5,9 +5,12 @@ tables' row numbers.
 """
 
 from dataclasses import dataclass
+from math import inf
 
 import numpy as np
 from jaxtyping import Float32, Int64
+
+from model.errors import ConditionError
 
 Mono = Float32[np.ndarray, " samples"]
 Notes = Int64[np.ndarray, "notes fields"]
@@ -50,7 +53,7 @@ def nothing_known() -> Known:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SamplingPlan:
-    """How to draw; `passes` 0 is the student's default."""
+    """How to draw; `passes` 0 is the student's default, `top_k` 0 and `top_p` 1 keep all."""
 
     seed: int
     teacher: bool = False
@@ -59,3 +62,17 @@ class SamplingPlan:
     top_p: float = 1.0
     top_k: int = 0
     passes: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that no draw can be made with; `model.noise` knows its own limits.
+
+        Raises:
+            ConditionError: One is out of range.
+        """
+        if not 0 < self.temperature < inf:
+            raise ConditionError(f"the temperature is {self.temperature:g}, it must be above 0")
+        if not 0 < self.top_p <= 1:
+            raise ConditionError(f"top_p is {self.top_p:g}, it must be above 0 and at most 1")
+        for name, value in (("top_k", self.top_k), ("passes", self.passes)):
+            if value < 0:
+                raise ConditionError(f"{name} is {value}, the least is 0")

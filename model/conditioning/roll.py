@@ -12,6 +12,8 @@ ROLL_FRAME_SAMPLES = 512
 
 NOTE_FIELDS = ("start_sample", "end_sample", "pitch", "velocity", "program", "stem")
 DRUM_PROGRAM = 128
+NOTE_LIMITS = {"pitch": (2, 127), "velocity": (3, 127), "program": (4, DRUM_PROGRAM)}
+"""Each field's column and largest value; the least is 0."""
 PITCHES = 128
 FAMILIES = 17
 
