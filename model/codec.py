@@ -5,6 +5,7 @@ streaming codec pads the past, save for one centred unit a stack, so that its
 look-ahead is a number. Knows nothing of time beyond frames.
 """
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -170,17 +171,27 @@ class Level(nn.Module):
     def latents(self, audio: MonoBatch) -> Latents:
         """Return latents before quantisation; samples beyond whole frames are dropped."""
         whole = audio.shape[-1] // self.hop * self.hop
-        signal = audio[:, None, :whole]
+        signal = audio[:, None, :whole].to(self.dtype)
         for block in self.encoder:
             signal = block(signal)
         return signal
 
     def render(self, latents: Latents) -> MonoBatch:
         """Return audio from quantised latents, `hop` samples a frame."""
-        signal = latents
+        signal = latents.to(self.dtype)
         for block in self.decoder:
             signal = block(signal)
         return self.out(signal)[:, 0]
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Return what the convolutions compute in; the codebook stays in single precision."""
+        return self.out.conv.weight.dtype
+
+    def compute_in(self, dtype: torch.dtype) -> None:
+        """Let the convolutions compute in another precision."""
+        for part in (self.encoder, self.decoder, self.out):
+            part.to(dtype)
 
     def encode(self, audio: MonoBatch) -> Codes:
         """Return the codes of whole frames."""

@@ -2,12 +2,19 @@
 
 import numpy as np
 import torch
-from jaxtyping import Float32
+from jaxtyping import Float, Float32, Int
+from torch import Tensor
+from torch.nn.functional import pad
 
 from model.bundle import TOP, Bundle
 from model.conditioning.roll import RELEASE, ROLL_FRAME_SAMPLES, SOUNDING
 from model.finisher import Gates, gates_heard
-from model.grid import DECODER_AFTER_FRAMES, DECODER_BEFORE_FRAMES, Grid
+from model.grid import (
+    DECODER_AFTER_FRAMES,
+    DECODER_BEFORE_FRAMES,
+    TOP_DECODER_BEFORE_FRAMES,
+    Grid,
+)
 from model.inputs import Inputs
 from model.state import Codes, TimelineState
 from model.values import Known
@@ -54,10 +61,15 @@ class Finishing:
         finisher = self._bundle.finisher
         heard = gates_heard(finisher.hear(seen).float())
         gates = self._gates(known, start, heard)
-        decoded = self._bundle.codec.level(TOP).decode(seen)
-        made = finisher(seen, gates, decoded, start)
+        made = finisher(seen, gates, self._decoded(seen, first - start), start)
         offset = (first - start) * self._grid.frame_samples
         return made[0, offset : offset + frames * self._grid.frame_samples].numpy()
+
+    def _decoded(self, seen: Int[Tensor, "1 frames"], first: int) -> Float[Tensor, "1 samples"]:
+        """Return the codec's decoding; what lies further before the block than it sees is 0."""
+        skipped = max(0, first - TOP_DECODER_BEFORE_FRAMES)
+        decoded = self._bundle.codec.level(TOP).decode(seen[:, skipped:]).float()
+        return pad(decoded, (skipped * self._grid.frame_samples, 0))
 
     def _gates(self, known: Known, start: int, heard: Gates) -> Gates:
         """Return given notes where they are known, else what the ear hears."""

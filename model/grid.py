@@ -7,6 +7,8 @@ from model.finisher import FILTER_LOOKAHEAD, KERNEL, NOTE_LOOKAHEAD
 
 ENCODER_REACH_FRAMES = 36
 """Top-level frames before its own that an encoder sees, at any level."""
+TOP_DECODER_BEFORE_FRAMES = 36
+"""Top-level frames before its own that the top level's decoder sees, and a little more."""
 DECODER_BEFORE_FRAMES = 64
 DECODER_AFTER_FRAMES = 4
 """Level-0 frames before and after its own that level 0's decoder sees."""
@@ -48,7 +50,7 @@ def grid_of(bundle: Bundle) -> Grid:
     return Grid(
         frame_samples=codec.hop(TOP),
         chunk_frames=student.chunk_frames(),
-        block_frames=32,
+        block_frames=64,
         context_chunks=student.transformer.rows,
         encoder_after_samples=(
             _encoder_after(bundle, 0),

@@ -2,7 +2,8 @@
 
 `manifest.json` names the configuration, the vocabulary, the licences, the
 recipe, and each file's SHA-256; the fingerprint is made from it and from what
-computes. Weights are stored in half precision and computed in single.
+computes. Weights are stored in half precision and computed in single, but for
+the codec's convolutions, which use bfloat16 where the processor has it.
 """
 
 import hashlib
@@ -26,7 +27,7 @@ from model.errors import CheckpointError
 
 SHIPPED = Path(__file__).parent / "weights"
 MANIFEST = "manifest.json"
-KERNELS = "eager-fp32-1"
+KERNELS = "eager-2"
 """Changes whenever the arithmetic does: part of the fingerprint."""
 CONFIGS = {config.name: config for config in (SMALL, TINY)}
 
@@ -64,7 +65,15 @@ def load_bundle(folder: Path) -> Bundle:
         tensors = _verified(folder, name, manifest["files"])
         _fill(module, tensors, f"{name}.safetensors")
     share_codebook(bundle)
+    for index in range(len(config.codec.levels)):
+        bundle.codec.level(index).compute_in(codec_dtype())
     return bundle
+
+
+def codec_dtype() -> torch.dtype:
+    """Return the precision of the codec's convolutions on this processor."""
+    has_bfloat16 = bool(torch.cpu.get_capabilities().get("avx512_bf16", False))
+    return torch.bfloat16 if has_bfloat16 else torch.float32
 
 
 def save_bundle(bundle: Bundle, folder: Path, provenance: Provenance) -> None:
@@ -177,5 +186,6 @@ def _fingerprint(manifest: dict[str, Any], config: ModelConfig) -> str:
         "torch": torch.__version__,
         "numpy": np.__version__,
         "instructions": torch.backends.cpu.get_cpu_capability(),
+        "codec": str(codec_dtype()),
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
