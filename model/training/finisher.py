@@ -1,7 +1,7 @@
 """Learns the finisher: top-level codes and notes to audio, judged by spectra alone.
 
 Phases are free, so no waveform term. First on true codes, half of them
-disturbed; then (`--student`) half the time on what the student draws in their
+disturbed; then (`--student`) two times in three on what the student draws in their
 place, so that it learns what to trust.
 """
 
@@ -35,7 +35,8 @@ GROUP = ROLL_FRAME_SAMPLES // FRAME_SAMPLES
 RESOLUTIONS = ((2048, 512, 2048), (1024, 256, 1024), (512, 128, 512), (256, 64, 256))
 EAR_SHARE = 0.3
 DRAWN_FRAMES = 1024
-DRAW_TEMPERATURE = 0.9
+CROPS_EACH = 3
+DRAW_TEMPERATURES = (0.5, 1.0)
 DISTURBED_SHARE = 0.5
 
 
@@ -99,17 +100,19 @@ def drawn_crops(
     student: Student, examples: Sequence[CodedExample], size: int, random: np.random.Generator
 ) -> Crops:
     """Return crops whose codes the student drew, chunk by chunk, after true chunks."""
-    batch = random_batch(examples, size, DRAWN_FRAMES, student.codebook, random)
+    batch = random_batch(examples, size // CROPS_EACH, DRAWN_FRAMES, student.codebook, random)
     codes = draw(student, batch, random)
-    starts = random.integers(CROP_FRAMES, DRAWN_FRAMES - CROP_FRAMES, size)
-    spans = [slice(int(start), int(start) + CROP_FRAMES) for start in starts]
-    samples = [slice(s.start * FRAME_SAMPLES, s.stop * FRAME_SAMPLES) for s in spans]
-    rows = range(size)
+    rows = np.repeat(np.arange(len(codes)), CROPS_EACH)
+    starts = random.integers(DRAWN_FRAMES - CROP_FRAMES, size=len(rows))
+    places = [(int(row), int(start)) for row, start in zip(rows, starts, strict=True)]
     return Crops(
-        codes=torch.stack([codes[row, span] for row, span in zip(rows, spans, strict=True)]),
-        gates=torch.stack([batch.gates[row, span] for row, span in zip(rows, spans, strict=True)]),
+        codes=torch.stack([codes[row, at : at + CROP_FRAMES] for row, at in places]),
+        gates=torch.stack([batch.gates[row, at : at + CROP_FRAMES] for row, at in places]),
         audio=torch.stack(
-            [batch.audio[row, span] for row, span in zip(rows, samples, strict=True)]
+            [
+                batch.audio[row, at * FRAME_SAMPLES : (at + CROP_FRAMES) * FRAME_SAMPLES]
+                for row, at in places
+            ]
         ),
     )
 
@@ -120,6 +123,7 @@ def draw(student: Student, batch: Batch, random: np.random.Generator) -> Tensor:
     config = student.config
     generator = torch.Generator().manual_seed(int(random.integers(2**62)))
     place = torch.arange(batch.codes.shape[1]) % config.group_frames
+    temperature = random.uniform(*DRAW_TEMPERATURES)
     codes, shown = batch.codes.clone(), torch.zeros_like(batch.codes, dtype=torch.bool)
     for turn in range(config.passes):
         now = torch.isin(place, torch.tensor(config.decided(turn, config.passes)))
@@ -129,7 +133,7 @@ def draw(student: Student, batch: Batch, random: np.random.Generator) -> Tensor:
             )
             masked = student.embed(codes, shown, student.conditions(batch.inputs))
             logits = student.logits(student.transformer.against(clean, masked))[:, now]
-        chances = (logits.float() / DRAW_TEMPERATURE).softmax(-1).flatten(0, 1)
+        chances = (logits.float() / temperature).softmax(-1).flatten(0, 1)
         drawn = torch.multinomial(chances, 1, generator=generator)
         codes[:, now] = drawn.view(len(codes), -1)
         shown[:, now] = True
@@ -148,7 +152,7 @@ def step_of(
 
     def step(number: int, random: torch.Generator, spent: float) -> tuple[Tensor, Figures]:
         del spent
-        drawn = student is not None and number % 2 == 1
+        drawn = student is not None and number % 3 > 0
         if student is not None and drawn:
             crops = drawn_crops(student, examples, batch, numbers)
         else:
@@ -177,7 +181,7 @@ def step_of(
             "convergence": float(terms.convergence.detach()),
             "log": float(terms.log_magnitude.detach()),
             "ear_f1": float(f1),
-            "drawn_log": float(terms.log_magnitude.detach()) * (2 if drawn else 0),
+            "drawn_log": float(terms.log_magnitude.detach()) * (1.5 if drawn else 0),
         }
 
     return step
