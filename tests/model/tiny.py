@@ -1,0 +1,105 @@
+"""Models of no training but with every weight at work, and short sounds for them."""
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from model.bundle import Card, empty_bundle, share_codebook
+from model.config import TINY
+from model.generator import StreamingGenerator
+from model.values import SamplingPlan, nothing_known
+
+CARD = Card(
+    name=TINY.name,
+    fingerprint="tiny-1",
+    artists=("bach",),
+    genres=("chorale",),
+    licence="test",
+    output_licence="public domain",
+)
+CHUNK = 64 * 128
+BLOCK = 32 * 128
+
+
+def randomised(module, seed=0, gain=1.0):
+    """Return the module with random weights of about unit gain: no zero hides a path."""
+    torch.manual_seed(seed)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            inputs = parameter[0].numel() if parameter.dim() > 1 else 1
+            scale = gain / inputs**0.5 if parameter.dim() > 1 else 0.2
+            parameter.add_(torch.randn_like(parameter) * scale)
+    return module
+
+
+def tiny_bundle(seed=0, config=TINY, card=CARD):
+    """Return the smallest model, random."""
+    torch.manual_seed(seed)
+    bundle = empty_bundle(config, card)
+    parts = (bundle.codec, bundle.top, *bundle.upsamplers, bundle.student, bundle.finisher)
+    for number, part in enumerate(parts):
+        randomised(part, seed=seed + number)
+    random = torch.Generator().manual_seed(seed)
+    for index in range(3):
+        level = bundle.codec.level(index)
+        sounds = 0.3 * torch.randn(1, 64 * level.hop, generator=random)
+        with torch.no_grad():
+            latents = level.latents(sounds)[0].t()
+        rows = torch.randperm(len(latents), generator=random)[: len(level.quantizer.codebook)]
+        level.quantizer.codebook.copy_(latents[rows])
+    share_codebook(bundle)
+    return bundle
+
+
+def sound(samples, seed=0):
+    """Return a reproducible noise."""
+    random = np.random.default_rng(seed)
+    return (0.3 * random.standard_normal(samples)).astype(np.float32)
+
+
+def fed(generator, audio, known=None, pieces=None):
+    """Return a timeline that heard audio, whole or in pieces of the lengths given in turn."""
+    state = generator.open(known or nothing_known(), 0)
+    position, turn = 0, 0
+    while position < len(audio):
+        size = len(audio) if pieces is None else pieces[turn % len(pieces)]
+        state = generator.feed(state, audio[position : position + size])
+        position, turn = position + size, turn + 1
+    return state
+
+
+def stepped(generator, state, plan, steps):
+    """Return the state so many steps later."""
+    for _ in range(steps):
+        state = generator.step([state], plan)[0].state
+    return state
+
+
+def decoded(generator, state, first=0):
+    """Return all blocks from `first` on that can be decoded, joined."""
+    blocks = range(first, state.decodable_sample // generator.block_samples)
+    return np.concatenate([generator.decode(state, block) for block in blocks])
+
+
+def plan(**changes):
+    """Return a plan with a seed."""
+    return replace(SamplingPlan(seed=7), **changes)
+
+
+def tiny_generator(bundle):
+    """Return the door to a bundle."""
+    return StreamingGenerator(bundle)
+
+
+def reach_of(function, given, at):
+    """Return the first and the last place of the input that place `at` of the output sees.
+
+    Both are the last axis; gradients of a random mix of the other axes tell.
+    """
+    given = given.clone().requires_grad_()
+    made = function(given)[..., at]
+    random = torch.Generator().manual_seed(9)
+    (made * torch.randn(made.shape, generator=random)).sum().backward()
+    seen = given.grad.flatten(0, -2).abs().amax(0).nonzero().flatten()
+    return int(seen[0]), int(seen[-1])
