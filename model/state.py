@@ -58,8 +58,8 @@ class TimelineState:
     remembered_chunks: int = 0
     generating: bool = False
     turn: int = 0
-    draft: Codes = field(default_factory=lambda: np.zeros(0, np.int16))
-    draft_shown: Bool[np.ndarray, " frames"] = field(default_factory=lambda: np.zeros(0, bool))
+    draft: Int16[np.ndarray, " drafted"] = field(default_factory=lambda: np.zeros(0, np.int16))
+    draft_shown: Bool[np.ndarray, " drafted"] = field(default_factory=lambda: np.zeros(0, bool))
     lower: tuple[Level, ...] = ()
     primed_sample: int = 0
     frame_samples: int

@@ -24,3 +24,9 @@ def bundle():
 def generator(bundle):
     """Return the door to it."""
     return tiny_generator(bundle)
+
+
+@pytest.fixture(scope="session", params=[torch.float32, torch.bfloat16], ids=["single", "half"])
+def either(request):
+    """Return the door to a model whose codec computes in single or in half precision."""
+    return tiny_generator(tiny_bundle(dtype=request.param))

@@ -19,7 +19,6 @@ CARD = Card(
     output_licence="public domain",
 )
 CHUNK = 64 * 128
-BLOCK = 32 * 128
 
 
 def randomised(module, seed=0, gain=1.0):
@@ -33,8 +32,8 @@ def randomised(module, seed=0, gain=1.0):
     return module
 
 
-def tiny_bundle(seed=0, config=TINY, card=CARD):
-    """Return the smallest model, random."""
+def tiny_bundle(seed=0, config=TINY, card=CARD, dtype=torch.float32):
+    """Return the smallest model, random; `dtype` is that of the codec's convolutions."""
     torch.manual_seed(seed)
     bundle = empty_bundle(config, card)
     parts = (bundle.codec, bundle.top, *bundle.upsamplers, bundle.student, bundle.finisher)
@@ -48,6 +47,7 @@ def tiny_bundle(seed=0, config=TINY, card=CARD):
             latents = level.latents(sounds)[0].t()
         rows = torch.randperm(len(latents), generator=random)[: len(level.quantizer.codebook)]
         level.quantizer.codebook.copy_(latents[rows])
+        level.compute_in(dtype)
     share_codebook(bundle)
     return bundle
 
