@@ -231,6 +231,15 @@ class FinisherConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ComposerConfig:
+    """The note-level model that goes on where no notes are given."""
+
+    transformer: TransformerConfig
+    step_frames: int = 16
+    """Top-level frames per step, 46 ms at 44.1 kHz."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelConfig:
     """A whole cascade."""
 
@@ -240,6 +249,7 @@ class ModelConfig:
     """By level: upsamplers, then the top prior."""
     student: StudentConfig | None = None
     finisher: FinisherConfig | None = None
+    composer: ComposerConfig | None = None
 
 
 SMALL_LABELS = LabelConfig(artists=64, genres=32)
@@ -249,7 +259,7 @@ def _small_upsampler(frames: int, stride: int) -> PriorConfig:
     return PriorConfig(
         vocabulary=2048,
         transformer=TransformerConfig(
-            width=128,
+            width=96,
             depth=3,
             heads=2,
             frames=frames,
@@ -272,8 +282,8 @@ SMALL = ModelConfig(
         PriorConfig(
             vocabulary=2048,
             transformer=TransformerConfig(
-                width=240,
-                depth=5,
+                width=192,
+                depth=4,
                 heads=3,
                 frames=44 * 64,
                 rows=44,
@@ -300,6 +310,18 @@ SMALL = ModelConfig(
         labels=SMALL_LABELS,
     ),
     finisher=FinisherConfig(),
+    composer=ComposerConfig(
+        transformer=TransformerConfig(
+            width=160,
+            depth=4,
+            heads=4,
+            frames=160,
+            rows=1,
+            pattern=("dense",),
+            attention_multiplier=1.0,
+            mlp_multiplier=2.0,
+        )
+    ),
 )
 
 _TINY_LABELS = LabelConfig(artists=4, genres=4)
@@ -351,4 +373,9 @@ TINY = ModelConfig(
         labels=_TINY_LABELS,
     ),
     finisher=FinisherConfig(latent_width=8, width=16, depth=2, note_width=8, note_depth=2),
+    composer=ComposerConfig(
+        transformer=TransformerConfig(
+            width=16, depth=1, heads=2, frames=16, rows=1, pattern=("dense",)
+        )
+    ),
 )

@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from model.conditioning.embeddings import FrameInputs
-from model.conditioning.roll import RELEASE, ROLL_FRAME_SAMPLES, SOUNDING, roll_of
+from model.conditioning.roll import FAMILY, RELEASE, ROLL_FRAME_SAMPLES, SOUNDING, roll_of
 from model.data.dataset import COMPOSERS, GENRES, STEM_KINDS
 from model.training.codes import CodedExample
 
@@ -21,6 +21,8 @@ FRAME_SAMPLES = 128
 GROUP = ROLL_FRAME_SAMPLES // FRAME_SAMPLES
 TARGETS = ("mix", *STEM_KINDS)
 """Order of the target and stem tables; index 0 is the mix."""
+UNNAMED_SHARE = 0.3
+"""So often notes come without their instruments, as composed ones do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,13 +100,16 @@ def _item(coded: CodedExample, frames: int, random: np.random.Generator) -> _Ite
         notes = notes[notes[:, 5] == target - 1]
     known = _known(frames // GROUP, random)
     roll = roll_of(notes, start, frames // GROUP)
+    gates = gates_of(roll)
+    if random.random() < UNNAMED_SHARE:
+        roll[:, FAMILY] = 0
     audio = example.mix() if target == 0 else example.stem(STEM_KINDS[target - 1])
     assert audio is not None
     labelled = random.random() < 0.7
     return _Item(
         codes=codes,
         audio=audio[start : start + frames * FRAME_SAMPLES].astype(np.float32),
-        gates=gates_of(roll),
+        gates=gates,
         roll=roll,
         known=known,
         stems=stems,
@@ -133,9 +138,9 @@ def _roles(present: list[int], random: np.random.Generator) -> tuple[int, list[i
 def _known(groups: int, random: np.random.Generator) -> np.ndarray:
     draw = random.random()
     known = np.zeros(groups, bool)
-    if draw < 0.65:
+    if draw < 0.55:
         known[:] = True
-    elif draw < 0.82:
+    elif draw < 0.85:
         known[random.integers(groups) :] = True
     return known
 

@@ -1,0 +1,101 @@
+"""Goes on with the notes when nobody gives them: what was heard in, what comes next out.
+
+Works on a coarse grid of steps, each pitch being off, struck or held. What was
+recorded is known as the finisher's ear hears it, with doubts; what was
+composed, for sure. Knows notes, nothing of codes or audio.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float32, Int8, Int64
+from torch import Tensor, nn
+
+from model.config import ComposerConfig
+from model.transformer import Transformer
+
+PITCHES = 128
+OFF, STRUCK, HELD = 0, 1, 2
+STATES = 3
+FEATURES = 3 * PITCHES + 1
+"""How likely each pitch sounds, whether it is struck, whether it is held, and: heard or sure."""
+
+Steps = Float32[np.ndarray, "steps features"]
+Score = Int8[np.ndarray, "steps pitches"]
+"""One of OFF, STRUCK, HELD for each pitch."""
+Notes = Int64[np.ndarray, "notes fields"]
+
+
+class Composer(nn.Module):
+    """A small causal stack over steps; each pitch's next state is scored apart."""
+
+    def __init__(self, config: ComposerConfig) -> None:
+        super().__init__()
+        width = config.transformer.width
+        self.config = config
+        self.enter = nn.Linear(FEATURES, width)
+        self.positions = nn.Parameter(torch.randn(config.transformer.frames, width) * 0.02)
+        self.transformer = Transformer(config.transformer)
+        self.norm = nn.LayerNorm(width)
+        self.leave = nn.Linear(width, STATES * PITCHES)
+
+    def forward(
+        self, steps: Float[Tensor, "batch steps features"]
+    ) -> Float[Tensor, "batch steps pitches states"]:
+        """Return scores for the step after each; the last step stands at the last position."""
+        x = self.enter(steps) + self.positions[-steps.shape[1] :]
+        scores = self.leave(self.norm(self.transformer(x)))
+        return scores.unflatten(-1, (PITCHES, STATES))
+
+
+def sure(score: Score) -> Steps:
+    """Return features of steps whose notes are known."""
+    sounding, struck, held = score > OFF, score == STRUCK, score == HELD
+    flag = np.ones((len(score), 1), bool)
+    return np.concatenate([sounding, struck, held, flag], axis=1).astype(np.float32)
+
+
+def heard(likely: Float32[np.ndarray, "steps pitches"]) -> Steps:
+    """Return features of steps that the ear alone knows."""
+    nothing = np.zeros((len(likely), 2 * PITCHES + 1), np.float32)
+    return np.concatenate([likely, nothing], axis=1)
+
+
+def score_of(notes: Notes, start_sample: int, num_steps: int, step_samples: int) -> Score:
+    """Return the state of each pitch at each step; drums are left out."""
+    score = np.zeros((num_steps, PITCHES), np.int8)
+    for start, end, pitch, _, program, _ in notes.tolist():
+        if program < PITCHES:
+            first = round((start - start_sample) / step_samples)
+            last = max(round((end - start_sample) / step_samples), first + 1)
+            score[max(first + 1, 0) : max(last, 0), pitch] = HELD
+            if 0 <= first < num_steps:
+                score[first, pitch] = STRUCK
+    return score
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Voice:
+    """How composed steps become notes."""
+
+    step_samples: int
+    velocity: int = 84
+    program: int = 0
+
+
+def notes_of(score: Score, start_sample: int, voice: Voice) -> Notes:
+    """Return notes of a score; what is held at its start has begun there."""
+    rows: list[tuple[int, int, int, int, int, int]] = []
+    for pitch in np.flatnonzero(score.any(axis=0)).tolist():
+        states = score[:, pitch]
+        before = np.concatenate([[OFF], states[:-1]])
+        starts = np.flatnonzero((states == STRUCK) | ((states == HELD) & (before == OFF)))
+        for first in starts.tolist():
+            held = states[first + 1 :] == HELD
+            length = 1 + (len(held) if held.all() else int(np.argmin(held)))
+            at = start_sample + first * voice.step_samples
+            end = at + length * voice.step_samples
+            rows.append((at, end, pitch, voice.velocity, voice.program, 0))
+    rows.sort()
+    return np.array(rows, np.int64).reshape(-1, 6)
