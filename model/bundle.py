@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from model.codec import Codec
+from model.composer import Composer
 from model.conditioning.embeddings import normalised
 from model.config import ModelConfig
 from model.errors import ConfigError
@@ -43,6 +44,7 @@ class Bundle:
     upsamplers: tuple[Upsampler, Upsampler]
     student: Student
     finisher: Finisher
+    composer: Composer
 
     @property
     def codebook(self) -> Float[Tensor, "codebook latents"]:
@@ -54,10 +56,10 @@ def empty_bundle(config: ModelConfig, card: Card) -> Bundle:
     """Return the parts with untrained weights.
 
     Raises:
-        ConfigError: The configuration lacks a student or a finisher.
+        ConfigError: The configuration lacks a student, a finisher or a composer.
     """
-    if config.student is None or config.finisher is None:
-        raise ConfigError(f"{config.name} has no student or no finisher: it cannot stream")
+    if config.student is None or config.finisher is None or config.composer is None:
+        raise ConfigError(f"{config.name} lacks student, finisher or composer: it cannot stream")
     bundle = Bundle(
         config=config,
         card=card,
@@ -66,6 +68,7 @@ def empty_bundle(config: ModelConfig, card: Card) -> Bundle:
         upsamplers=(Upsampler(config.priors[0]), Upsampler(config.priors[1])),
         student=Student(config.student),
         finisher=Finisher(config.finisher, config.codec.codebook_size),
+        composer=Composer(config.composer),
     )
     for part in modules(bundle).values():
         part.eval().requires_grad_(False)
@@ -79,7 +82,7 @@ def share_codebook(bundle: Bundle) -> None:
     bundle.finisher.codebook.copy_(codebook)
 
 
-def modules(bundle: Bundle) -> dict[str, Codec | Prior | Upsampler | Student | Finisher]:
+def modules(bundle: Bundle) -> dict[str, Codec | Prior | Upsampler | Student | Finisher | Composer]:
     """Return the parts by the name they have in files of weights."""
     return {
         "codec": bundle.codec,
@@ -88,4 +91,5 @@ def modules(bundle: Bundle) -> dict[str, Codec | Prior | Upsampler | Student | F
         "upsampler1": bundle.upsamplers[1],
         "student": bundle.student,
         "finisher": bundle.finisher,
+        "composer": bundle.composer,
     }

@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float32
 
 from model.bundle import TOP, Bundle
+from model.composing import Composing
 from model.fast import FastSampler
 from model.finishing import Finishing
 from model.grid import ENCODER_REACH_FRAMES, Grid, grid_of
@@ -25,6 +26,7 @@ from model.teacher import FRAMES_PER_STEP, TeacherSampler
 from model.values import Known, SamplingPlan, nothing_known
 
 Mono = Float32[np.ndarray, " samples"]
+NOTES = "notes"
 PHASES = ("level0", "level1", "top")
 
 
@@ -45,6 +47,7 @@ class StreamingGenerator:
         self.grid: Grid = grid_of(bundle)
         self._hearing = (self._hear(0), self._hear(1), self._hear(TOP))
         self._inputs = Inputs(bundle, self.grid, self._hearing[TOP])
+        self._composing = Composing(bundle, self.grid)
         self._fast = FastSampler(bundle, self.grid, self._inputs)
         self._teacher = TeacherSampler(bundle, self.grid, self._inputs, self._hearing)
         self._finishing = Finishing(bundle, self.grid, self._inputs)
@@ -91,7 +94,8 @@ class StreamingGenerator:
             chunk = state.remembered_chunks
             codes = hearing.encode(state.audio, state.audio_start, chunk)
             state = replace(state, codes=np.concatenate([state.codes, codes]))
-            state = self._primed(self._forgetting(self._fast.remember(state, codes)))
+            state = self._composing.listened(self._fast.remember(state, codes))
+            state = self._primed(self._forgetting(state))
         return state
 
     def step(self, states: Sequence[TimelineState], plan: SamplingPlan) -> list[Step]:
@@ -157,18 +161,22 @@ class StreamingGenerator:
 
     def _step(self, state: TimelineState, plan: SamplingPlan) -> Step:
         if not state.generating:
-            state = self._begin(state)
-        elif plan.teacher != bool(state.lower):
+            state = self._begin(state, plan)
+        elif plan.teacher != state.by_teacher:
             raise ValueError(f"teacher is {plan.teacher}, the timeline began with the other")
+        if self._composing.wanted(state):
+            return Step(state=self._composing.compose(state, plan), phase=NOTES)
         if not plan.teacher:
             return Step(state=self._fast.step(state, plan), phase=PHASES[TOP])
         state, level = self._teacher.step(state, plan)
         return Step(state=state, phase=PHASES[level])
 
-    def _begin(self, state: TimelineState) -> TimelineState:
+    def _begin(self, state: TimelineState, plan: SamplingPlan) -> TimelineState:
         """Settle the whole frames of the last chunk; the incomplete frame is dropped."""
         last = self._hearing[TOP].encode(state.audio, state.audio_start, state.remembered_chunks)
-        return replace(state, codes=np.concatenate([state.codes, last]), generating=True)
+        codes = np.concatenate([state.codes, last])
+        state = replace(state, codes=codes, generating=True, by_teacher=plan.teacher)
+        return self._composing.listened(state)
 
     def _forgetting(self, state: TimelineState) -> TimelineState:
         """Drop audio that neither encoders nor a teacher's prefill will look at again.

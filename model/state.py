@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float32, Int16, Shaped
+from jaxtyping import Bool, Float, Float16, Float32, Int16, Shaped
 from torch import Tensor
 
 from model.errors import CheckpointError
@@ -20,6 +20,8 @@ from model.values import Known, StemAudio
 Codes = Int16[np.ndarray, " frames"]
 Audio = Float32[np.ndarray, " samples"]
 Arrays = dict[str, Shaped[np.ndarray, "..."]]
+Heard = Float16[np.ndarray, "steps pitches"]
+PITCHES = 128
 STATE_VERSION = 2
 
 
@@ -46,7 +48,8 @@ class TimelineState:
     and `draft_shown` which of its frames are decided. `lower` is the teacher's
     cascade, empty until it is asked for. Before `primed_sample` the finisher
     decodes, whatever makes the rest: so a block decoded while the prime still
-    grows is the block decoded later.
+    grows is the block decoded later. `heard` is what the ear makes of the prime,
+    a row a composer's step, where no notes were given.
     """
 
     known: Known
@@ -60,6 +63,8 @@ class TimelineState:
     turn: int = 0
     draft: Int16[np.ndarray, " drafted"] = field(default_factory=lambda: np.zeros(0, np.int16))
     draft_shown: Bool[np.ndarray, " drafted"] = field(default_factory=lambda: np.zeros(0, bool))
+    by_teacher: bool = False
+    heard: Heard = field(default_factory=lambda: np.zeros((0, PITCHES), np.float16))
     lower: tuple[Level, ...] = ()
     primed_sample: int = 0
     frame_samples: int
@@ -87,7 +92,7 @@ class TimelineState:
     @property
     def decodable_sample(self) -> int:
         """Return the sample before which `decode` may be asked; it never goes back."""
-        if not self.generating:
+        if not self.generating or (self.by_teacher and not self.lower):
             return self.primed_sample
         made = self.settled_sample
         if self.lower:
@@ -113,6 +118,7 @@ class TimelineState:
                     self.lookahead_frames,
                     len(self.lower),
                     self.primed_sample,
+                    self.by_teacher,
                 ],
                 np.int64,
             ),
@@ -120,6 +126,7 @@ class TimelineState:
             "codes": self.codes,
             "draft": self.draft,
             "draft_shown": self.draft_shown,
+            "heard": self.heard,
         }
         arrays |= _stack_arrays("memory", self.memory)
         for index, level in enumerate(self.lower):
@@ -164,6 +171,8 @@ def _state_from(arrays: Arrays) -> TimelineState:
         draft_shown=arrays["draft_shown"],
         lower=tuple(_level_from(f"lower{index}", arrays) for index in range(numbers[7])),
         primed_sample=numbers[8],
+        by_teacher=bool(numbers[9]),
+        heard=arrays["heard"],
         frame_samples=numbers[5],
         lookahead_frames=numbers[6],
     )

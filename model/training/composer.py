@@ -44,8 +44,8 @@ def hear_all(finisher: Finisher, examples: Sequence[CodedExample]) -> list[Heard
         codes = torch.as_tensor(coded.mix.astype(np.int64))[None]
         likely = finisher.hear(codes)[0].float().sigmoid()
         whole = len(likely) // GROUP * GROUP
-        pooled: Tensor = likely[:whole].unflatten(0, (-1, GROUP)).mean(1)
-        made.append(HeardExample(coded=coded, likely=np.asarray(pooled, np.float16)))
+        rows = np.asarray(likely, np.float32)[:whole].reshape(-1, GROUP, PITCHES)
+        made.append(HeardExample(coded=coded, likely=rows.mean(1).astype(np.float16)))
     return made
 
 

@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from model.conditioning.embeddings import FrameInputs
-from model.conditioning.roll import FAMILY, RELEASE, ROLL_FRAME_SAMPLES, SOUNDING, roll_of
+from model.conditioning.roll import HIT_FAST, RELEASE, ROLL_FRAME_SAMPLES, SOUNDING, roll_of
 from model.data.dataset import COMPOSERS, GENRES, STEM_KINDS
 from model.training.codes import CodedExample
 
@@ -22,7 +22,7 @@ GROUP = ROLL_FRAME_SAMPLES // FRAME_SAMPLES
 TARGETS = ("mix", *STEM_KINDS)
 """Order of the target and stem tables; index 0 is the mix."""
 UNNAMED_SHARE = 0.3
-"""So often notes come without their instruments, as composed ones do."""
+"""So often notes come without drums and without their instruments, as composed ones do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +102,7 @@ def _item(coded: CodedExample, frames: int, random: np.random.Generator) -> _Ite
     roll = roll_of(notes, start, frames // GROUP)
     gates = gates_of(roll)
     if random.random() < UNNAMED_SHARE:
-        roll[:, FAMILY] = 0
+        roll[:, HIT_FAST.start :] = 0
     audio = example.mix() if target == 0 else example.stem(STEM_KINDS[target - 1])
     assert audio is not None
     labelled = random.random() < 0.7
