@@ -27,6 +27,8 @@ from model.errors import CheckpointError
 
 SHIPPED = Path(__file__).parent / "weights"
 MANIFEST = "manifest.json"
+FORMAT = 1
+REQUIRED = {"name", "format", "files", "artists", "genres", "licence", "output_licence"}
 KERNELS = "eager-2"
 """Changes whenever the arithmetic does: part of the fingerprint."""
 CONFIGS = {config.name: config for config in (SMALL, TINY)}
@@ -92,7 +94,7 @@ def save_bundle(bundle: Bundle, folder: Path, provenance: Provenance) -> None:
         files[name] = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
     manifest = {
         "name": bundle.config.name,
-        "format": 1,
+        "format": FORMAT,
         "artists": provenance.artists,
         "genres": provenance.genres,
         "licence": provenance.licence,
@@ -121,10 +123,21 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     if not isinstance(manifest, dict):
         raise CheckpointError(f"{path} holds a {type(manifest).__name__}, expected an object")
     table = cast(dict[str, Any], manifest)
-    missing = {"name", "files", "artists", "genres", "licence", "output_licence"} - set(table)
+    missing = REQUIRED - set(table)
     if missing:
         raise CheckpointError(f"{path} lacks {sorted(missing)}")
+    if table["format"] != FORMAT:
+        raise CheckpointError(f"{path} has format {table['format']}, this one reads {FORMAT}")
+    if not _has_hashes(table["files"]):
+        raise CheckpointError(f"{path} does not give the SHA-256 of every file")
     return table
+
+
+def _has_hashes(files: object) -> bool:
+    if not isinstance(files, dict):
+        return False
+    rows = cast(dict[str, Any], files).values()
+    return all(isinstance(row, dict) and "sha256" in row for row in rows)
 
 
 def _config(name: str) -> ModelConfig:

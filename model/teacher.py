@@ -167,7 +167,7 @@ class TeacherSampler:
         return prior.start_vector(torch.tensor([artist]), torch.tensor([[genre]]))
 
 
-def _previous(codes: Codes, first: int, frames: int) -> Int[Tensor, "1 frames"]:
+def _previous(codes: Codes, first: int, frames: int) -> Int[Tensor, "1 stretch"]:
     before = codes[max(0, first - 1) : first + frames - 1].astype(np.int64)
     if first == 0:
         before = np.concatenate([[-1], before])
