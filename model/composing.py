@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from jaxtyping import Float64, Int8, Int64
 
 from model.bundle import Bundle
 from model.composer import (
@@ -78,20 +79,24 @@ class Composing:
 
     @torch.no_grad()
     def compose(self, state: TimelineState, plan: SamplingPlan) -> TimelineState:
-        """Return the state whose notes are known to the end of the chunk to come."""
+        """Return the state whose notes are known to the end of the chunk to come.
+
+        Between the last note given and the first composed nothing becomes
+        known: what was decoded there already stays as it is.
+        """
         known = state.known
-        span = known.notes_span or (len(state.codes) * self._grid.frame_samples,) * 2
-        begin = max(span[1], len(state.codes) * self._grid.frame_samples)
+        begin = max(state.settled_sample, *(last for _, last in known.spans()), 0)
         first = -(-begin // self._step_samples)
         last = self._chunk_end(state) // self._step_samples
         score = self._drawn(state, first, last, plan)
         notes = _joined(
             known.notes, score, notes_of(score, first * self._step_samples, self._voice)
         )
-        if known.notes_span is None:
-            span = (first * self._step_samples, 0)
-        end = max(last, first) * self._step_samples
-        return replace(state, known=replace(known, notes=notes, notes_span=(span[0], end)))
+        start = first * self._step_samples
+        if known.composed_span is not None:
+            start = known.composed_span[0]
+        composed = (start, max(last, first) * self._step_samples)
+        return replace(state, known=replace(known, notes=notes, composed_span=composed))
 
     def _drawn(self, state: TimelineState, first: int, last: int, plan: SamplingPlan) -> Score:
         window = self._composer.config.transformer.frames
@@ -111,13 +116,10 @@ class Composing:
         ear = state.heard[max(0, start) : first].astype(np.float32)
         offset = max(0, -start)
         steps[offset : offset + len(ear)] = heard(ear)
-        span = state.known.notes_span
-        if span is not None:
-            score = score_of(
-                state.known.notes, start * self._step_samples, window, self._step_samples
-            )
-            at = (start + np.arange(window)) * self._step_samples
-            told = (at >= max(0, span[0])) & (at < span[1])
+        score = score_of(state.known.notes, start * self._step_samples, window, self._step_samples)
+        at = (start + np.arange(window)) * self._step_samples
+        for begin, end in state.known.spans():
+            told = (at >= max(0, begin)) & (at < end)
             steps[told] = sure(score)[told]
         return steps
 
@@ -126,10 +128,12 @@ class Composing:
         return (chunk + 1) * self._grid.chunk_samples
 
     def _told(self, known: Known, end_sample: int) -> bool:
-        return known.notes_span is not None and known.notes_span[1] >= end_sample
+        return any(last >= end_sample for _, last in known.spans())
 
 
-def _choice(chances: np.ndarray, plan: SamplingPlan, step: int) -> np.ndarray:
+def _choice(
+    chances: Float64[np.ndarray, "pitches states"], plan: SamplingPlan, step: int
+) -> Int8[np.ndarray, " pitches"]:
     """Return one state a pitch."""
     draws = uniform(
         plan.seed,
@@ -142,7 +146,9 @@ def _choice(chances: np.ndarray, plan: SamplingPlan, step: int) -> np.ndarray:
     return (chances.cumsum(axis=1) <= draws[:, None]).sum(axis=1).clip(OFF, HELD).astype(np.int8)
 
 
-def _joined(known: Notes, score: Score, made: Notes) -> Notes:
+def _joined(
+    known: Notes, score: Score, made: Int64[np.ndarray, "made fields"]
+) -> Int64[np.ndarray, "joined fields"]:
     """Return the notes with the new ones; what is held over the seam is one note."""
     if not len(made):
         return known

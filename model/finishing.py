@@ -7,8 +7,8 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from model.bundle import TOP, Bundle
-from model.conditioning.roll import RELEASE, ROLL_FRAME_SAMPLES, SOUNDING
-from model.finisher import Gates, gates_heard
+from model.conditioning.roll import ROLL_FRAME_SAMPLES, played_of
+from model.finisher import played_by_ear
 from model.grid import (
     DECODER_AFTER_FRAMES,
     DECODER_BEFORE_FRAMES,
@@ -20,6 +20,7 @@ from model.state import Codes, TimelineState
 from model.values import Known
 
 Mono = Float32[np.ndarray, " samples"]
+Played = Float[Tensor, "1 frames played"]
 
 
 class Finishing:
@@ -50,18 +51,23 @@ class Finishing:
         first = block * self._grid.block_frames
         if state.lower and end > state.primed_sample:
             return self._published(state.lower[0].codes, first)
-        return self.render(state.codes, state.known, first, self._grid.block_frames)
+        span = (first, first + self._grid.block_frames)
+        return self.render(state.codes, state.known, span, state.drawn_from)
 
     @torch.no_grad()
-    def render(self, codes: Codes, known: Known, first: int, frames: int) -> Mono:
-        """Return the audio of top-level frames [first, first + frames) by the finisher."""
+    def render(self, codes: Codes, known: Known, span: tuple[int, int], drawn_from: int) -> Mono:
+        """Return the audio of the top-level frames of a span by the finisher.
+
+        Frames from `drawn_from` on were made by a sampler.
+        """
+        first, frames = span[0], span[1] - span[0]
         start = max(0, first - self._grid.finisher_before_frames)
         end = first + frames + self._grid.finisher_after_frames
         seen = torch.as_tensor(codes[start:end].astype(np.int64))[None]
         finisher = self._bundle.finisher
-        heard = gates_heard(finisher.hear(seen).float())
-        gates = self._gates(known, start, heard)
-        made = finisher(seen, gates, self._decoded(seen, first - start), start)
+        played = self._played(known, start, played_by_ear(finisher.hear(seen).float()))
+        drawn = torch.arange(start, start + seen.shape[1])[None] >= drawn_from
+        made = finisher(seen, played, drawn, self._decoded(seen, first - start), start)
         offset = (first - start) * self._grid.frame_samples
         return made[0, offset : offset + frames * self._grid.frame_samples].numpy()
 
@@ -71,19 +77,18 @@ class Finishing:
         decoded = self._bundle.codec.level(TOP).decode(seen[:, skipped:]).float()
         return pad(decoded, (skipped * self._grid.frame_samples, 0))
 
-    def _gates(self, known: Known, start: int, heard: Gates) -> Gates:
+    def _played(self, known: Known, start: int, by_ear: Played) -> Played:
         """Return given notes where they are known, else what the ear hears."""
         if known.notes_span is None:
-            return heard
+            return by_ear
         group = ROLL_FRAME_SAMPLES // self._grid.frame_samples
         skip = start % group
-        groups = -(-(skip + heard.shape[1]) // group)
+        groups = -(-(skip + by_ear.shape[1]) // group)
         roll, noted = self._inputs.roll(known, (start - skip) * self._grid.frame_samples, groups)
-        sounding = np.maximum(roll[:, SOUNDING], roll[:, RELEASE])
-        span = slice(skip, skip + heard.shape[1])
-        given = torch.as_tensor(np.repeat(sounding, group, axis=0)[span])
+        span = slice(skip, skip + by_ear.shape[1])
+        given = torch.as_tensor(np.repeat(played_of(roll), group, axis=0)[span])
         known_frames = torch.as_tensor(np.repeat(noted, group)[span])
-        return torch.where(known_frames[:, None], given, heard)
+        return torch.where(known_frames[:, None], given, by_ear)
 
     def _published(self, codes: Codes, first: int) -> Mono:
         level = self._bundle.codec.level(0)

@@ -67,12 +67,13 @@ class Inputs:
         self, known: Known, start: int, groups: int
     ) -> tuple[Roll, Bool[np.ndarray, " groups"]]:
         """Return note features from a sample on, and which roll frames they are known for."""
-        if known.notes_span is None:
+        if not known.spans():
             return np.zeros((groups, ROLL_WIDTH), np.float32), np.zeros(groups, bool)
         at = start + np.arange(groups) * ROLL_FRAME_SAMPLES
-        first, last = known.notes_span
-        # A frame is known when the span covers its start: half-known frames have notes to tell.
-        noted = (at + ROLL_FRAME_SAMPLES > first) & (at < last)
+        noted = np.zeros(groups, bool)
+        for first, last in known.spans():
+            # A frame is known when a span touches it: half-known frames have notes to tell.
+            noted |= (at + ROLL_FRAME_SAMPLES > first) & (at < last)
         return roll_of(known.notes, start, groups), noted
 
     def _stems(

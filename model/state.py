@@ -22,6 +22,8 @@ Audio = Float32[np.ndarray, " samples"]
 Arrays = dict[str, Shaped[np.ndarray, "..."]]
 Heard = Float16[np.ndarray, "steps pitches"]
 PITCHES = 128
+NO_SPAN = (0, -1)
+"""An end before its start stands for None."""
 STATE_VERSION = 2
 
 
@@ -49,7 +51,8 @@ class TimelineState:
     cascade, empty until it is asked for. Before `primed_sample` the finisher
     decodes, whatever makes the rest: so a block decoded while the prime still
     grows is the block decoded later. `heard` is what the ear makes of the prime,
-    a row a composer's step, where no notes were given.
+    a row a composer's step, where no notes were given; frames from `drawn_from`
+    on were made by a sampler.
     """
 
     known: Known
@@ -64,6 +67,7 @@ class TimelineState:
     draft: Int16[np.ndarray, " drafted"] = field(default_factory=lambda: np.zeros(0, np.int16))
     draft_shown: Bool[np.ndarray, " drafted"] = field(default_factory=lambda: np.zeros(0, bool))
     by_teacher: bool = False
+    drawn_from: int = NEVER
     heard: Heard = field(default_factory=lambda: np.zeros((0, PITCHES), np.float16))
     lower: tuple[Level, ...] = ()
     primed_sample: int = 0
@@ -119,6 +123,7 @@ class TimelineState:
                     len(self.lower),
                     self.primed_sample,
                     self.by_teacher,
+                    self.drawn_from,
                 ],
                 np.int64,
             ),
@@ -172,6 +177,7 @@ def _state_from(arrays: Arrays) -> TimelineState:
         lower=tuple(_level_from(f"lower{index}", arrays) for index in range(numbers[7])),
         primed_sample=numbers[8],
         by_teacher=bool(numbers[9]),
+        drawn_from=numbers[10],
         heard=arrays["heard"],
         frame_samples=numbers[5],
         lookahead_frames=numbers[6],
@@ -189,8 +195,7 @@ def _level_from(name: str, arrays: Arrays) -> Level:
 
 
 def _known_arrays(known: Known) -> Arrays:
-    # An end before its start stands for None.
-    span = known.notes_span or (0, -1)
+    spans = *(known.notes_span or NO_SPAN), *(known.composed_span or NO_SPAN)
     arrays: Arrays = {
         "known": np.array(
             [
@@ -199,7 +204,7 @@ def _known_arrays(known: Known) -> Arrays:
                 known.target,
                 known.total_samples,
                 known.offset_samples,
-                *span,
+                *spans,
             ],
             np.int64,
         ),
@@ -211,8 +216,13 @@ def _known_arrays(known: Known) -> Arrays:
     return arrays
 
 
+def _span_from(span: list[int]) -> tuple[int, int] | None:
+    first, last = span
+    return None if last < first else (first, last)
+
+
 def _known_from(arrays: Arrays) -> Known:
-    artist, genre, target, total, offset, start, end = (int(v) for v in arrays["known"])
+    artist, genre, target, total, offset, *spans = (int(value) for value in arrays["known"])
     return Known(
         artist=artist,
         genre=genre,
@@ -220,7 +230,8 @@ def _known_from(arrays: Arrays) -> Known:
         total_samples=total,
         offset_samples=offset,
         notes=arrays["notes"],
-        notes_span=(start, end) if end >= start else None,
+        notes_span=_span_from(spans[:2]),
+        composed_span=_span_from(spans[2:]),
         stems=tuple(
             StemAudio(kind=int(row[0]), start_sample=int(row[1]), samples=arrays[f"stem{index}"])
             for index, row in enumerate(arrays["stems"])

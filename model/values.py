@@ -33,7 +33,8 @@ class Known:
     """All that is known of a timeline besides its audio.
 
     `notes` has the fields of `model.conditioning.roll.NOTE_FIELDS`; silence
-    means silence within `notes_span` alone, None where no notes were given.
+    means silence within `notes_span` alone, None where no notes were given, and
+    within `composed_span`, where the model wrote them itself.
     """
 
     artist: int = 0
@@ -43,7 +44,13 @@ class Known:
     offset_samples: int = 0
     notes: Notes
     notes_span: tuple[int, int] | None = None
+    composed_span: tuple[int, int] | None = None
     stems: tuple[StemAudio, ...] = ()
+
+    def spans(self) -> tuple[tuple[int, int], ...]:
+        """Return the stretches whose notes are all known, given ones first."""
+        both = (self.notes_span, self.composed_span)
+        return tuple(span for span in both if span is not None)
 
 
 def nothing_known() -> Known:

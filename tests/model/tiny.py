@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from model.bundle import Card, empty_bundle, share_codebook
+from model.bundle import Card, empty_bundle, modules, share_codebook
 from model.config import TINY
 from model.generator import StreamingGenerator
 from model.values import SamplingPlan, nothing_known
@@ -36,13 +36,13 @@ def tiny_bundle(seed=0, config=TINY, card=CARD, dtype=torch.float32):
     """Return the smallest model, random; `dtype` is that of the codec's convolutions."""
     torch.manual_seed(seed)
     bundle = empty_bundle(config, card)
-    parts = (bundle.codec, bundle.top, *bundle.upsamplers, bundle.student, bundle.finisher)
-    for number, part in enumerate(parts):
+    for number, part in enumerate(modules(bundle).values()):
         randomised(part, seed=seed + number)
     random = torch.Generator().manual_seed(seed)
     for index in range(3):
         level = bundle.codec.level(index)
-        sounds = 0.3 * torch.randn(1, 64 * level.hop, generator=random)
+        frames = 2 * len(level.quantizer.codebook)
+        sounds = 0.3 * torch.randn(1, frames * level.hop, generator=random)
         with torch.no_grad():
             latents = level.latents(sounds)[0].t()
         rows = torch.randperm(len(latents), generator=random)[: len(level.quantizer.codebook)]
