@@ -10,6 +10,9 @@ from math import prod
 
 from model.errors import ConfigError
 
+REGISTER_STARTS = (50, 65)
+"""Pitches where the middle and the high register begin: a bass must not buzz like the tune."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BlockConfig:

@@ -9,11 +9,12 @@ cut: every frame depends on a fixed number of neighbours.
 """
 
 import torch
-from jaxtyping import Complex, Float, Int
+from jaxtyping import Bool, Complex, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from model.conditioning.embeddings import normalised
+from model.conditioning.roll import CUES, PITCHES, PLAYED
 from model.config import FinisherConfig
 from model.tones import BANDS, REGISTERS, band_filters, harmonic_frames, noise_frames
 
@@ -84,7 +85,7 @@ class Finisher(nn.Module):
         bands = config.transform_samples // 2 + 1
         self.ear = Ear(config)
         self.register_buffer("filters", band_filters(), persistent=False)
-        inputs = config.latent_width + 128 + REGISTERS * bands
+        inputs = config.latent_width + PLAYED + 1 + REGISTERS * bands
         self.enter = nn.Linear(inputs, config.width)
         self.units = nn.Sequential(
             *(
@@ -108,20 +109,29 @@ class Finisher(nn.Module):
     def forward(
         self,
         codes: Int[Tensor, "batch frames"],
-        gates: Gates,
+        played: Float[Tensor, "batch frames played"],
+        drawn: Bool[Tensor, "batch frames"],
         decoded: Float[Tensor, "batch samples"],
         first_frame: int,
     ) -> Float[Tensor, "batch samples"]:
         """Return `hop` samples for each code frame; the ends miss their outer neighbours.
 
-        `decoded` is the codec's decoding of the same frames; `first_frame`
-        places the stretch on the anchor's grid, for phases.
+        `played` are features of `roll.played_of` or `played_by_ear`; `drawn`
+        marks frames that a sampler made, which deserve less trust than heard
+        ones; `decoded` is the codec's decoding of the same frames;
+        `first_frame` places the stretch on the anchor's grid, for phases.
         """
         size, hop = self.config.transform_samples, self.config.hop_samples
-        tones = _spectrum(harmonic_frames(gates, first_frame, size=size, hop=hop) * self.window)
+        tones = _spectrum(
+            harmonic_frames(played[..., :PITCHES], first_frame, size=size, hop=hop) * self.window
+        )
         noise = noise_frames(codes.shape[1], first_frame, size=size, hop=hop).to(self.window)
         loudness = (tones.abs() + 1e-4).log().movedim(1, 2).flatten(2)
-        x = self.enter(torch.cat([self.codebook[codes], gates, loudness], dim=-1))
+        x = self.enter(
+            torch.cat(
+                [self.codebook[codes], played, drawn.unsqueeze(-1).to(played), loudness], dim=-1
+            )
+        )
         x = self.norm(self.units(x.transpose(1, 2)).transpose(1, 2))
         gains = self.leave(x).float().clamp(-12, 6).exp()
         bands = size // 2 + 1
@@ -164,7 +174,7 @@ def _audio(spectrum: Complex[Tensor, "*axes bins"], size: int) -> Float[Tensor, 
     return torch.fft.irfft(spectrum, size)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType] - torch types no FFT
 
 
-def gates_heard(heard: Gates) -> Gates:
-    """Return amplitudes for pitches that the ear is sure enough of; their loudness is a guess."""
+def played_by_ear(heard: Gates) -> Float[Tensor, "batch frames played"]:
+    """Return the pitches that the ear is sure enough of, their loudness a guess; hits unknown."""
     likely = heard.sigmoid()
-    return torch.where(likely > HEARD_FROM, HEARD_LOUDNESS * likely, 0.0)
+    return F.pad(torch.where(likely > HEARD_FROM, HEARD_LOUDNESS * likely, 0.0), (0, CUES))

@@ -79,7 +79,7 @@ class Finishing:
 
     def _played(self, known: Known, start: int, by_ear: Played) -> Played:
         """Return given notes where they are known, else what the ear hears."""
-        if known.notes_span is None:
+        if not known.spans():
             return by_ear
         group = ROLL_FRAME_SAMPLES // self._grid.frame_samples
         skip = start % group

@@ -136,7 +136,7 @@ class StreamingGenerator:
         frames = len(audio) // self.grid.frame_samples
         if frames == 0:
             return 0.0
-        made = self._finishing.render(codes, nothing_known(), 0, frames)
+        made = self._finishing.render(codes, nothing_known(), (0, frames), frames)
         return mel_similarity(torch.as_tensor(made), torch.as_tensor(audio[: len(made)]))
 
     def restore(self, data: bytes) -> TimelineState:
@@ -175,7 +175,13 @@ class StreamingGenerator:
         """Settle the whole frames of the last chunk; the incomplete frame is dropped."""
         last = self._hearing[TOP].encode(state.audio, state.audio_start, state.remembered_chunks)
         codes = np.concatenate([state.codes, last])
-        state = replace(state, codes=codes, generating=True, by_teacher=plan.teacher)
+        state = replace(
+            state,
+            codes=codes,
+            generating=True,
+            by_teacher=plan.teacher,
+            drawn_from=len(codes),
+        )
         return self._composing.listened(state)
 
     def _forgetting(self, state: TimelineState) -> TimelineState:

@@ -24,6 +24,8 @@ Heard = Float16[np.ndarray, "steps pitches"]
 PITCHES = 128
 NO_SPAN = (0, -1)
 """An end before its start stands for None."""
+NEVER = 2**62
+"""A frame that no timeline reaches."""
 STATE_VERSION = 2
 
 

@@ -11,6 +11,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from model.config import REGISTER_STARTS
+
 TABLE_SAMPLES = 4096
 SAMPLE_RATE = 44_100
 HIGHEST_HZ = 18_000.0
@@ -18,9 +20,7 @@ ROLLOFF = 0.8
 """Amplitude of harmonic k is k ** -ROLLOFF; the filter shapes the rest."""
 SILENT_GATE = 1e-3
 """A quieter gate makes no tone, in its frame alone, so that a cut changes nothing."""
-REGISTER_STARTS = (50, 65)
-REGISTERS = 3
-"""Low, middle and high notes are shaped apart, so that a bass does not buzz like the tune."""
+REGISTERS = len(REGISTER_STARTS) + 1
 BAND_EDGES_HZ = (700.0, 3000.0)
 BANDS = 3
 FILTER_TAPS = 127

@@ -7,6 +7,8 @@ release. Knows sample positions and General MIDI, nothing of tensors.
 import numpy as np
 from jaxtyping import Float32, Int64
 
+from model.config import REGISTER_STARTS
+
 ROLL_FRAME_SAMPLES = 512
 """One roll frame is four top-level frames, 11.6 ms at 44.1 kHz."""
 
@@ -28,6 +30,11 @@ _FAST_S, _SLOW_S, _RELEASE_S, _HIT_FAST_S, _HIT_SLOW_S = 0.06, 0.6, 0.15, 0.05, 
 _RELEASE_FRAMES = 64
 _HIT_FRAMES = 96
 _STRUCK_FRAMES = 8
+
+HIT_KINDS = ((35, 36), (37, 38, 39, 40), (42, 44, 46))
+"""Kick, snare, hi-hat; every other drum key is of a fourth kind."""
+CUES = 2 * (len(HIT_KINDS) + 1) + 2 * (len(REGISTER_STARTS) + 1)
+PLAYED = PITCHES + CUES
 
 Notes = Int64[np.ndarray, "notes fields"]
 """Rows of `NOTE_FIELDS`; program 128 is a drum key."""
@@ -51,6 +58,22 @@ def roll_of(notes: Notes, start_sample: int, num_frames: int) -> Roll:
         else:
             _tone(roll, (int(first[index]), int(last[index])), pitch, velocity, program // 8)
     return roll
+
+
+def played_of(roll: Roll) -> Float32[np.ndarray, "frames played"]:
+    """Return what the finisher reads of a roll, in fewer features.
+
+    Each pitch's amplitude (sounding, or fading after its end), then how fresh
+    the hits of each kind of drum and the attacks of each register are.
+    """
+    registers = [0, *REGISTER_STARTS]
+    others = np.setdiff1d(np.arange(PITCHES), np.concatenate([np.array(k) for k in HIT_KINDS]))
+    kinds = [*HIT_KINDS, tuple(int(key) for key in others)]
+    parts = [np.maximum(roll[:, SOUNDING], roll[:, RELEASE])]
+    for ages in (HIT_FAST, HIT_SLOW):
+        parts += [roll[:, ages][:, list(kind)].max(axis=1, keepdims=True) for kind in kinds]
+    parts += [np.maximum.reduceat(roll[:, ages], registers, axis=1) for ages in (FAST, SLOW)]
+    return np.concatenate(parts, axis=1)
 
 
 def _hit(roll: Roll, first: int, pitch: int, velocity: int) -> None:

@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from model.conditioning.embeddings import FrameInputs
-from model.conditioning.roll import HIT_FAST, RELEASE, ROLL_FRAME_SAMPLES, SOUNDING, roll_of
+from model.conditioning.roll import HIT_FAST, ROLL_FRAME_SAMPLES, played_of, roll_of
 from model.data.dataset import COMPOSERS, GENRES, STEM_KINDS
 from model.training.codes import CodedExample
 
@@ -31,8 +31,8 @@ class Batch:
 
     codes: Int[Tensor, "batch frames"]
     inputs: FrameInputs
-    gates: Float[Tensor, "batch frames pitches"]
-    """Each pitch's amplitude, whether the notes are told or not."""
+    played: Float[Tensor, "batch frames played"]
+    """What the finisher reads of the notes, whether they are told or not."""
     audio: Float[Tensor, "batch samples"]
 
 
@@ -40,7 +40,7 @@ class Batch:
 class _Item:
     codes: np.ndarray
     audio: np.ndarray
-    gates: np.ndarray
+    played: np.ndarray
     roll: np.ndarray
     known: np.ndarray
     stems: np.ndarray
@@ -78,7 +78,7 @@ def random_batch(
     return Batch(
         codes=_stack([item.codes for item in items]).long(),
         inputs=inputs,
-        gates=_stack([item.gates for item in items]),
+        played=_stack([item.played for item in items]),
         audio=_stack([item.audio for item in items]) / 32768,
     )
 
@@ -100,7 +100,7 @@ def _item(coded: CodedExample, frames: int, random: np.random.Generator) -> _Ite
         notes = notes[notes[:, 5] == target - 1]
     known = _known(frames // GROUP, random)
     roll = roll_of(notes, start, frames // GROUP)
-    gates = gates_of(roll)
+    played = np.repeat(played_of(roll), GROUP, axis=0)
     if random.random() < UNNAMED_SHARE:
         roll[:, HIT_FAST.start :] = 0
     audio = example.mix() if target == 0 else example.stem(STEM_KINDS[target - 1])
@@ -109,7 +109,7 @@ def _item(coded: CodedExample, frames: int, random: np.random.Generator) -> _Ite
     return _Item(
         codes=codes,
         audio=audio[start : start + frames * FRAME_SAMPLES].astype(np.float32),
-        gates=gates,
+        played=played,
         roll=roll,
         known=known,
         stems=stems,
@@ -119,11 +119,6 @@ def _item(coded: CodedExample, frames: int, random: np.random.Generator) -> _Ite
         total=float(example.num_samples) if random.random() < 0.3 else 0.0,
         start=start,
     )
-
-
-def gates_of(roll: np.ndarray) -> np.ndarray:
-    """Return each pitch's amplitude by code frame: sounding, or fading after its end."""
-    return np.repeat(np.maximum(roll[:, SOUNDING], roll[:, RELEASE]), GROUP, axis=0)
 
 
 def _roles(present: list[int], random: np.random.Generator) -> tuple[int, list[int]]:

@@ -88,7 +88,8 @@ def _finisher_figures(bundle: Bundle, coded: Sequence[CodedExample]) -> dict[str
     crops = random_crops(coded, CLIPS, np.random.default_rng(5))
     inner = slice(LEAD_FRAMES * FRAME_SAMPLES, -TAIL_FRAMES * FRAME_SAMPLES)
     decoded = bundle.codec.level(TOP).decode(crops.codes)
-    made = bundle.finisher(crops.codes, crops.gates, decoded, 0)[:, inner]
+    heard = torch.zeros_like(crops.codes, dtype=torch.bool)
+    made = bundle.finisher(crops.codes, crops.played, heard, decoded, 0)[:, inner]
     true = crops.audio[:, inner]
     terms = spectral_terms(made, true)
     pairs = zip(made, true, strict=True)

@@ -18,12 +18,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from model.codec import Level
-from model.conditioning.roll import ROLL_FRAME_SAMPLES, roll_of
+from model.conditioning.roll import PITCHES, ROLL_FRAME_SAMPLES, played_of, roll_of
 from model.config import SMALL, SMALL_CODEC
-from model.finisher import Finisher, gates_heard
+from model.finisher import Finisher, played_by_ear
 from model.student import Student
 from model.training.codes import TOP, CodedExample, open_coded
-from model.training.examples import Batch, gates_of, random_batch
+from model.training.examples import Batch, random_batch
 from model.training.loop import Figures, LoopConfig, load_averaged, train
 from model.training.losses import spectral_terms
 
@@ -45,14 +45,14 @@ class Crops:
     """Codes, notes and audio of short stretches."""
 
     codes: Int[Tensor, "batch frames"]
-    gates: Float[Tensor, "batch frames pitches"]
+    played: Float[Tensor, "batch frames played"]
     audio: Float[Tensor, "batch samples"]
 
 
 def random_crops(examples: Sequence[CodedExample], size: int, random: np.random.Generator) -> Crops:
     """Return crops of mixes, and of single stems one time in three."""
     codes: list[np.ndarray] = []
-    gates: list[np.ndarray] = []
+    played: list[np.ndarray] = []
     audio: list[np.ndarray] = []
     for _ in range(size):
         coded = examples[int(random.integers(len(examples)))]
@@ -62,11 +62,12 @@ def random_crops(examples: Sequence[CodedExample], size: int, random: np.random.
         row, samples, notes = _source(coded, random)
         start = first * FRAME_SAMPLES
         codes.append(row[span].astype(np.int64))
-        gates.append(gates_of(roll_of(notes, start, CROP_FRAMES // GROUP)))
+        roll = roll_of(notes, start, CROP_FRAMES // GROUP)
+        played.append(np.repeat(played_of(roll), GROUP, axis=0))
         audio.append(samples[start : start + CROP_FRAMES * FRAME_SAMPLES].astype(np.float32))
     return Crops(
         codes=torch.as_tensor(np.stack(codes)),
-        gates=torch.as_tensor(np.stack(gates)),
+        played=torch.as_tensor(np.stack(played)),
         audio=torch.as_tensor(np.stack(audio)) / 32768,
     )
 
@@ -107,7 +108,7 @@ def drawn_crops(
     places = [(int(row), int(start)) for row, start in zip(rows, starts, strict=True)]
     return Crops(
         codes=torch.stack([codes[row, at : at + CROP_FRAMES] for row, at in places]),
-        gates=torch.stack([batch.gates[row, at : at + CROP_FRAMES] for row, at in places]),
+        played=torch.stack([batch.played[row, at : at + CROP_FRAMES] for row, at in places]),
         audio=torch.stack(
             [
                 batch.audio[row, at * FRAME_SAMPLES : (at + CROP_FRAMES) * FRAME_SAMPLES]
@@ -159,10 +160,11 @@ def step_of(
             crops = random_crops(examples, batch, numbers)
         with torch.autocast("cpu", torch.bfloat16):
             heard = finisher.hear(crops.codes)
-        truth = (crops.gates > 0.1).float()
+        truth = (crops.played[..., :PITCHES] > 0.1).float()
         hearing = F.binary_cross_entropy_with_logits(heard.float(), truth)
         by_ear = torch.rand(batch, 1, 1, generator=random) < EAR_SHARE
-        gates = torch.where(by_ear, gates_heard(heard.detach().float()), crops.gates)
+        played = torch.where(by_ear, played_by_ear(heard.detach().float()), crops.played)
+        marked = torch.full(crops.codes.shape, drawn)
         codes = crops.codes
         if not drawn and torch.rand((), generator=random) < DISTURBED_SHARE:
             codes = disturbed(codes, random)
@@ -170,7 +172,7 @@ def step_of(
         with torch.autocast("cpu", torch.bfloat16):
             with torch.no_grad():
                 decoded = level.decode(codes)
-            made = finisher(codes, gates, decoded.float(), first)
+            made = finisher(codes, played, marked, decoded.float(), first)
         inner = slice(LEAD_FRAMES * FRAME_SAMPLES, -TAIL_FRAMES * FRAME_SAMPLES)
         made = made[:, inner]
         terms = spectral_terms(made, crops.audio[:, inner], RESOLUTIONS)
