@@ -33,8 +33,6 @@ from model.values import Known, SamplingPlan
 
 LEVEL = 3
 """The composer's stream of noise, beside the three of the codec's levels."""
-TEMPERATURE = 0.8
-"""Relative to the plan's: steps are drawn pitch by pitch, and rare pitches sound wrong."""
 LEAST_HEARD = 0.3
 """Pitches a step, on average: where the ear hears less there is no tune to go on with."""
 EAR_BEFORE_FRAMES = 24
@@ -104,7 +102,7 @@ class Composing:
         score = np.zeros((max(0, last - first), PITCHES), np.int8)
         for index in range(len(score)):
             scores = self._composer(torch.as_tensor(features[-window:])[None])[0, -1]
-            chances = (scores / (TEMPERATURE * plan.temperature)).double().softmax(-1)
+            chances = (scores / plan.temperature).double().softmax(-1)
             score[index] = _choice(np.asarray(chances), plan, first + index)
             features = np.concatenate([features, sure(score[index : index + 1])])
         return score
