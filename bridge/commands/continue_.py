@@ -2,13 +2,12 @@
 
 import argparse
 import json
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from bridge.app import Load, embedded_server, open_chain
+from bridge.app import Load, open_chain
 from bridge.audio_file import (
     AudioClip,
     Provenance,
@@ -18,7 +17,8 @@ from bridge.audio_file import (
 )
 from bridge.client import Client, Continuation, Result
 from bridge.commands.console import Bar, progress_bar, say
-from bridge.config import ServerConfig, default_spool
+from bridge.commands.serving import server_of
+from bridge.config import default_spool
 from bridge.errors import InvalidRequestError, NotFoundError
 from bridge.midi_file import read_midi
 from bridge.ports import Audio, Conditions, Labels, MidiPart, Plan, Quality, StemKind
@@ -46,7 +46,7 @@ def run(arguments: argparse.Namespace, load: Load | None = None) -> int:
     job = _job_of(arguments)
     with progress_bar(f"continuing {arguments.prime}") as bar:
         bar.stage("loading the model")
-        with _server(arguments, load) as address:
+        with server_of(arguments, load) as address:
             result = _render(job.continuation, address, bar)
         bar.stage("writing")
         path = _write(arguments.out, job, result)
@@ -215,16 +215,6 @@ def _as_many_channels(audio: Audio, num_channels: int) -> Audio:
         return audio
     mid = audio.mean(axis=0, keepdims=True, dtype=audio.dtype)
     return mid.repeat(num_channels, axis=0)
-
-
-@contextmanager
-def _server(arguments: argparse.Namespace, load: Load | None) -> Generator[str]:
-    if arguments.server is not None:
-        yield arguments.server
-        return
-    config = ServerConfig(port=0, osc_port=None, spool=arguments.spool, model=arguments.model)
-    with embedded_server(config, load) as address:
-        yield address
 
 
 def _render(continuation: Continuation, address: str, bar: Bar) -> Result:

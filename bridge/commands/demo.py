@@ -2,8 +2,6 @@
 
 import argparse
 import os
-from collections.abc import Generator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -12,11 +10,12 @@ from typing import Any, Final
 import numpy as np
 
 from bridge import report, splice
-from bridge.app import Load, embedded_server
+from bridge.app import Load
 from bridge.audio_file import AudioClip, Provenance, read_audio, write_audio
 from bridge.client import Client, Continuation, Result
 from bridge.commands.console import progress_bar, say
-from bridge.config import ServerConfig, default_spool
+from bridge.commands.serving import server_of
+from bridge.config import default_spool
 from bridge.errors import InvalidRequestError, NotReadyError
 from bridge.midi_file import read_midi, read_tempo_map
 from bridge.ports import Audio, Conditions, MidiPart, Plan
@@ -57,7 +56,7 @@ def run(arguments: argparse.Namespace, load: Load | None = None) -> int:
     example = load_example()
     with progress_bar("continuing the example by 4 bars") as bar:
         bar.stage("loading the model")
-        with _server(arguments, load) as address, Client(address) as client:
+        with server_of(arguments, load) as address, Client(address) as client:
             result = client.render(_continuation(example, arguments.seed), bar.show)
             peak_mb = report.peak_rss_mb()
         bar.stage("measuring, drawing, writing")
@@ -115,16 +114,6 @@ def _check_out(out: Path) -> None:
     folder = next(parent for parent in (out, *out.absolute().parents) if parent.exists())
     if not folder.is_dir() or not os.access(folder, os.W_OK):
         raise NotReadyError(f"--out is {out}, nothing can be written in {folder}")
-
-
-@contextmanager
-def _server(arguments: argparse.Namespace, load: Load | None) -> Generator[str]:
-    if arguments.server is not None:
-        yield arguments.server
-        return
-    config = ServerConfig(port=0, osc_port=None, spool=arguments.spool, model=arguments.model)
-    with embedded_server(config, load) as address:
-        yield address
 
 
 def _continuation(example: Example, seed: int) -> Continuation:
