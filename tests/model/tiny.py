@@ -76,6 +76,21 @@ def stepped(generator, state, plan, steps):
     return state
 
 
+def grown(generator, state, plan, end_sample):
+    """Return the state once its codes are settled to a sample."""
+    for _ in range(200):
+        if state.generating and state.settled_sample >= end_sample:
+            return state
+        state = generator.step([state], plan)[0].state
+    raise AssertionError(f"settled are {state.settled_sample} samples, wanted were {end_sample}")
+
+
+def told(**changes):
+    """Return conditions that leave nothing to compose: two notes, then silence."""
+    notes = np.array([(0, 9000, 60, 100, 5, 0), (9000, 40_000, 67, 90, 40, 0)], np.int64)
+    return replace(nothing_known(), **{"notes": notes, "notes_span": (0, 10**9), **changes})
+
+
 def decoded(generator, state, first=0):
     """Return all blocks from `first` on that can be decoded, joined."""
     blocks = range(first, state.decodable_sample // generator.block_samples)
