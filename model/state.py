@@ -83,7 +83,8 @@ class TimelineState:
         drafts = self.draft.nbytes + self.draft_shown.nbytes
         memory = sum(layer.nbytes for layer in self.memory)
         levels = sum(level.nbytes for level in self.lower)
-        return self.audio.nbytes + self.codes.nbytes + known + drafts + memory + levels
+        heard = self.audio.nbytes + self.codes.nbytes + self.heard.nbytes
+        return heard + known + drafts + memory + levels
 
     @property
     def heard_sample(self) -> int:

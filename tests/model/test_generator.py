@@ -22,7 +22,7 @@ from tests.model.tiny import (
 )
 
 PRIME = CHUNK + 3000
-END = 4 * CHUNK
+END = 3 * CHUNK
 LOOKAHEAD = 144
 FRAME = 128
 NOTES = np.array([(0, 9000, 60, 100, 5, 0), (9000, 40_000, 67, 90, 40, 0)], np.int64)
@@ -237,10 +237,10 @@ def decoded_at_once(generator, states):
 @pytest.mark.parametrize("known", ["nothing", "notes", "notes of the start"])
 def test_a_block_is_the_same_decoded_early_or_late_in_any_order(either, known):
     given = CONDITIONS.get(known, {"notes": NOTES, "notes_span": (0, CHUNK + 1000)})
-    states, audio = [either.open(known_of(**given), 0)], sound(4 * CHUNK + 99)
+    states, audio = [either.open(known_of(**given), 0)], sound(3 * CHUNK + 99)
     for at in range(0, len(audio), CHUNK):
         states.append(either.feed(states[-1], audio[at : at + CHUNK]))
-    while states[-1].settled_sample < 6 * CHUNK:
+    while states[-1].settled_sample < 5 * CHUNK + 1:
         states.append(either.step([states[-1]], plan())[0].state)
     early = decoded_at_once(either, states)
     assert sum(state.decodable_sample > 0 for state in states) > 8

@@ -8,7 +8,7 @@ import torch
 from model.bundle import TOP, empty_bundle
 from model.codec import Level
 from model.config import SMALL, SMALL_CODEC
-from model.finisher import Finisher, gates_heard
+from model.finisher import Finisher, played_by_ear
 from model.grid import TOP_DECODER_BEFORE_FRAMES, grid_of
 from model.transformer import Transformer
 from tests.model.tiny import CARD, randomised, reach_of
@@ -35,12 +35,13 @@ def way():
     finisher = randomised(Finisher(SMALL.finisher, codebook_size=FRAMES), gain=0.5).eval()
     torch.nn.init.constant_(finisher.ear.leave.bias, 1.0)
     codes = torch.arange(FRAMES)[None]
+    drawn = torch.zeros(1, FRAMES, dtype=torch.bool)
 
     def made(samples):
         latents = level.quantizer.straight_through(level.latents(samples))[0]
         finisher.codebook = latents[0].t()
-        gates = gates_heard(finisher.hear(codes))
-        return finisher(codes, gates, level.render(latents), 7)
+        played = played_by_ear(finisher.hear(codes))
+        return finisher(codes, played, drawn, level.render(latents), 7)
 
     return made, finisher
 
@@ -64,11 +65,12 @@ def test_a_block_needs_no_code_beyond_the_finisher_s_reach(way, grid):
     latents = torch.randn(FRAMES, 64, generator=torch.Generator().manual_seed(1))
     level = randomised(Level(SMALL_CODEC, TOP)).eval()
     codes = torch.arange(FRAMES)[None]
+    drawn = torch.zeros(1, FRAMES, dtype=torch.bool)
 
     def made(rows):
         finisher.codebook = rows.t()
-        gates = gates_heard(finisher.hear(codes))
-        return finisher(codes, gates, level.render(rows[None]), 7)
+        played = played_by_ear(finisher.hear(codes))
+        return finisher(codes, played, drawn, level.render(rows[None]), 7)
 
     reaches = [reach_of(made, latents.t(), FRAME * HOP + offset) for offset in (0, 65, 127)]
     first, last = min(r[0] for r in reaches), max(r[1] for r in reaches)

@@ -73,6 +73,12 @@ def test_silence_means_silence_within_the_span_alone(inputs, span, first, last):
     assert np.flatnonzero(made.roll_known[0]).tolist() == list(range(first, last + 1))
 
 
+def test_composed_notes_are_known_where_they_were_written(inputs):
+    known = known_of(notes=notes_of(NOTE), notes_span=(0, 512), composed_span=(1024, 2048))
+    made = inputs.of_chunk(known, 0)
+    assert np.flatnonzero(made.roll_known[0]).tolist() == [0, 2, 3]
+
+
 def test_an_empty_span_tells_of_no_frame(inputs):
     made = inputs.of_chunk(known_of(notes=notes_of(NOTE), notes_span=(600, 600)), 0)
     assert int(made.roll_known.sum()) <= 1

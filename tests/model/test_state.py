@@ -32,6 +32,7 @@ def state_of(dtype=torch.float32, **changes):
         offset_samples=-5,
         notes=np.arange(12).reshape(2, 6),
         notes_span=(-3, 900),
+        composed_span=(1024, 4096),
         stems=(stem, replace(stem, kind=1, samples=sound(0))),
     )
     lower = tuple(
@@ -54,6 +55,9 @@ def state_of(dtype=torch.float32, **changes):
         "draft_shown": np.arange(64) % 2 == 0,
         "lower": lower,
         "primed_sample": 1280,
+        "by_teacher": True,
+        "drawn_from": 77,
+        "heard": np.ones((3, 128), np.float16),
         "frame_samples": 128,
         "lookahead_frames": 5,
     }
@@ -99,8 +103,10 @@ def test_bytes_bring_back_every_field(dtype, changes):
 
 def test_a_span_of_notes_and_none_are_told_apart():
     for span in (None, (0, 0), (-9, -4), (5, 10)):
-        known = replace(nothing_known(), notes_span=span)
-        assert restored(state_of(known=known).to_bytes()).known.notes_span == span
+        for name in ("notes_span", "composed_span"):
+            known = restored(state_of(known=replace(nothing_known(), **{name: span})).to_bytes())
+            assert getattr(known.known, name) == span
+            assert known.known.spans() == (() if span is None else (span,))
 
 
 @pytest.mark.parametrize(
@@ -149,7 +155,7 @@ def test_another_version_is_refused_by_number():
 
 def test_all_that_is_held_is_counted():
     state = state_of()
-    held = 100 * 4 + 30 * 2 + 12 * 8 + 50 * 4 + 64 * 2 + 64 + 2 * 9 * 2
+    held = 100 * 4 + 30 * 2 + 12 * 8 + 50 * 4 + 64 * 2 + 64 + 2 * 9 * 2 + 3 * 128 * 2
     pages = sum(4 * (rows * 4 * 6 + 3 * 6) for rows in (1, 5, 2, 2))
     assert state.nbytes == held + pages
     assert state_of(torch.bfloat16).nbytes == held + pages // 2
@@ -169,8 +175,9 @@ def test_a_fork_shares_every_page():
     [
         ({}, 1280),  # the teacher has no more than the prime yet
         ({"primed_sample": 0}, 0),
-        ({"lower": (), "codes": np.zeros(30, np.int16)}, 25 * 128),
-        ({"lower": (), "codes": np.zeros(3, np.int16), "primed_sample": 0}, 0),
+        ({"lower": (), "codes": np.zeros(30, np.int16)}, 1280),
+        ({"by_teacher": False, "lower": (), "codes": np.zeros(30, np.int16)}, 25 * 128),
+        ({"by_teacher": False, "lower": (), "codes": np.zeros(3, np.int16)}, 1280),
         ({"lower": (), "codes": np.zeros(30, np.int16), "generating": False}, 1280),
     ],
 )
