@@ -111,6 +111,7 @@ class Finisher(nn.Module):
         codes: Int[Tensor, "batch frames"],
         played: Float[Tensor, "batch frames played"],
         drawn: Bool[Tensor, "batch frames"],
+        trusted: Bool[Tensor, "batch frames"],
         decoded: Float[Tensor, "batch samples"],
         first_frame: int,
     ) -> Float[Tensor, "batch samples"]:
@@ -118,8 +119,9 @@ class Finisher(nn.Module):
 
         `played` are features of `roll.played_of` or `played_by_ear`; `drawn`
         marks frames that a sampler made, which deserve less trust than heard
-        ones; `decoded` is the codec's decoding of the same frames;
-        `first_frame` places the stretch on the anchor's grid, for phases.
+        ones; `decoded` is the codec's decoding of the same frames, used where
+        `trusted`; `first_frame` places the stretch on the anchor's grid, for
+        phases.
         """
         size, hop = self.config.transform_samples, self.config.hop_samples
         tones = _spectrum(
@@ -139,7 +141,7 @@ class Finisher(nn.Module):
         spectrum = (tones * by_source[:, :REGISTERS]).sum(1)
         spectrum = spectrum + _spectrum(noise * self.window) * by_source[:, REGISTERS]
         made = self._overlap_add(_audio(spectrum, size) * self.window)
-        return made + self._shaped(decoded, gains[..., -BANDS:])
+        return made + self._shaped(decoded, gains[..., -BANDS:] * trusted.unsqueeze(-1))
 
     def _shaped(
         self, decoded: Float[Tensor, "batch samples"], gains: Float[Tensor, "batch frames bands"]

@@ -2,7 +2,7 @@
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32, Int
+from jaxtyping import Bool, Float, Float32, Int
 from torch import Tensor
 from torch.nn.functional import pad
 
@@ -65,9 +65,13 @@ class Finishing:
         end = first + frames + self._grid.finisher_after_frames
         seen = torch.as_tensor(codes[start:end].astype(np.int64))[None]
         finisher = self._bundle.finisher
-        played = self._played(known, start, played_by_ear(finisher.hear(seen).float()))
+        by_ear = played_by_ear(finisher.hear(seen).float())
+        played, told = self._played(known, start, by_ear)
         drawn = torch.arange(start, start + seen.shape[1])[None] >= drawn_from
-        made = finisher(seen, played, drawn, self._decoded(seen, first - start), start)
+        # Drawn codes decode to noise around the tune: where notes are told, tones do without it.
+        trusted = ~(drawn & told)
+        decoded = self._decoded(seen, first - start)
+        made = finisher(seen, played, drawn, trusted, decoded, start)
         offset = (first - start) * self._grid.frame_samples
         return made[0, offset : offset + frames * self._grid.frame_samples].numpy()
 
@@ -77,18 +81,20 @@ class Finishing:
         decoded = self._bundle.codec.level(TOP).decode(seen[:, skipped:]).float()
         return pad(decoded, (skipped * self._grid.frame_samples, 0))
 
-    def _played(self, known: Known, start: int, by_ear: Played) -> Played:
-        """Return given notes where they are known, else what the ear hears."""
+    def _played(
+        self, known: Known, start: int, by_ear: Played
+    ) -> tuple[Played, Bool[Tensor, "1 frames"]]:
+        """Return told notes where they are known, else what the ear hears; and where they are."""
         if not known.spans():
-            return by_ear
+            return by_ear, torch.zeros(by_ear.shape[:2], dtype=torch.bool)
         group = ROLL_FRAME_SAMPLES // self._grid.frame_samples
         skip = start % group
         groups = -(-(skip + by_ear.shape[1]) // group)
         roll, noted = self._inputs.roll(known, (start - skip) * self._grid.frame_samples, groups)
         span = slice(skip, skip + by_ear.shape[1])
         given = torch.as_tensor(np.repeat(played_of(roll), group, axis=0)[span])
-        known_frames = torch.as_tensor(np.repeat(noted, group)[span])
-        return torch.where(known_frames[:, None], given, by_ear)
+        told = torch.as_tensor(np.repeat(noted, group)[span])[None]
+        return torch.where(told.unsqueeze(-1), given, by_ear), told
 
     def _published(self, codes: Codes, first: int) -> Mono:
         level = self._bundle.codec.level(0)

@@ -89,7 +89,7 @@ def _finisher_figures(bundle: Bundle, coded: Sequence[CodedExample]) -> dict[str
     inner = slice(LEAD_FRAMES * FRAME_SAMPLES, -TAIL_FRAMES * FRAME_SAMPLES)
     decoded = bundle.codec.level(TOP).decode(crops.codes)
     heard = torch.zeros_like(crops.codes, dtype=torch.bool)
-    made = bundle.finisher(crops.codes, crops.played, heard, decoded, 0)[:, inner]
+    made = bundle.finisher(crops.codes, crops.played, heard, ~heard, decoded, 0)[:, inner]
     true = crops.audio[:, inner]
     terms = spectral_terms(made, true)
     pairs = zip(made, true, strict=True)

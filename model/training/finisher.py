@@ -165,6 +165,7 @@ def step_of(
         by_ear = torch.rand(batch, 1, 1, generator=random) < EAR_SHARE
         played = torch.where(by_ear, played_by_ear(heard.detach().float()), crops.played)
         marked = torch.full(crops.codes.shape, drawn)
+        trusted = by_ear[..., 0] | ~marked
         codes = crops.codes
         if not drawn and torch.rand((), generator=random) < DISTURBED_SHARE:
             codes = disturbed(codes, random)
@@ -172,7 +173,7 @@ def step_of(
         with torch.autocast("cpu", torch.bfloat16):
             with torch.no_grad():
                 decoded = level.decode(codes)
-            made = finisher(codes, played, marked, decoded.float(), first)
+            made = finisher(codes, played, marked, trusted, decoded.float(), first)
         inner = slice(LEAD_FRAMES * FRAME_SAMPLES, -TAIL_FRAMES * FRAME_SAMPLES)
         made = made[:, inner]
         terms = spectral_terms(made, crops.audio[:, inner], RESOLUTIONS)

@@ -28,7 +28,8 @@ def given(frames=FRAMES, seed=0):
     played[:, :, [40, 55, 70]] = torch.rand(1, frames, 3, generator=random)
     played[:, :, PITCHES:] = torch.rand(1, frames, CUES, generator=random)
     drawn = torch.arange(frames)[None] >= 20
-    return codes, played, drawn, torch.randn(1, frames * HOP, generator=random)
+    trusted = torch.rand(1, frames, generator=random) < 0.7
+    return codes, played, drawn, trusted, torch.randn(1, frames * HOP, generator=random)
 
 
 def test_every_frame_makes_its_samples(finisher):
@@ -41,13 +42,14 @@ def test_every_frame_makes_its_samples(finisher):
 @pytest.mark.parametrize(("start", "end"), [(0, 60), (10, 70), (11, 90), (30, 65)])
 def test_a_stretch_sounds_the_same_whatever_is_cut_around_it(bundle, finisher, start, end):
     grid = grid_of(bundle)
-    codes, played, drawn, decoded = given()
-    whole = finisher(codes, played, drawn, decoded, 500)
+    codes, played, drawn, trusted, decoded = given()
+    whole = finisher(codes, played, drawn, trusted, decoded, 500)
     samples = slice(start * HOP, end * HOP)
     part = finisher(
         codes[:, start:end],
         played[:, start:end],
         drawn[:, start:end],
+        trusted[:, start:end],
         decoded[:, samples],
         500 + start,
     )
@@ -64,11 +66,11 @@ def test_a_stretch_sounds_the_same_whatever_is_cut_around_it(bundle, finisher, s
 def test_a_code_is_heard_at_most_five_frames_before_it_stands(bundle, finisher, changed):
     """The quantised path, tones included, through which no gradient passes."""
     grid = grid_of(bundle)
-    codes, _, drawn, decoded = given()
+    codes, _, drawn, trusted, decoded = given()
 
     def made(sequence):
         played = played_by_ear(finisher.hear(sequence) + 2.0)
-        return finisher(sequence, played, drawn, decoded, 0)[0]
+        return finisher(sequence, played, drawn, trusted, decoded, 0)[0]
 
     before, firsts = made(codes), []
     for code in range(1, 8):
@@ -90,7 +92,7 @@ def test_overlap_add_gives_back_what_was_windowed(finisher):
 
 
 def test_without_open_gates_no_tone_gain_is_heard(finisher):
-    codes, played, drawn, decoded = given()
+    codes, played, drawn, trusted, decoded = given()
     other = Finisher(TINY.finisher, codebook_size=32).eval().requires_grad_(False)
     other.load_state_dict(finisher.state_dict())
     tone_rows = REGISTERS * (SIZE // 2 + 1)
@@ -98,27 +100,41 @@ def test_without_open_gates_no_tone_gain_is_heard(finisher):
     silent = played.clone()
     silent[:, :, :PITCHES] = 0
     assert torch.equal(
-        other(codes, silent, drawn, decoded, 0), finisher(codes, silent, drawn, decoded, 0)
+        other(codes, silent, drawn, trusted, decoded, 0),
+        finisher(codes, silent, drawn, trusted, decoded, 0),
     )
-    louder = other(codes, played, drawn, decoded, 0) - finisher(codes, played, drawn, decoded, 0)
+    louder = other(codes, played, drawn, trusted, decoded, 0) - finisher(
+        codes, played, drawn, trusted, decoded, 0
+    )
     assert float(louder.abs().mean()) > 1e-3
 
 
 def test_phases_belong_to_the_timeline_and_not_to_the_stretch(finisher):
-    codes, played, drawn, decoded = given()
+    codes, played, drawn, trusted, decoded = given()
     assert torch.equal(
-        finisher(codes, played, drawn, decoded, 9), finisher(codes, played, drawn, decoded, 9)
+        finisher(codes, played, drawn, trusted, decoded, 9),
+        finisher(codes, played, drawn, trusted, decoded, 9),
     )
     assert not torch.allclose(
-        finisher(codes, played, drawn, decoded, 9), finisher(codes, played, drawn, decoded, 8)
+        finisher(codes, played, drawn, trusted, decoded, 9),
+        finisher(codes, played, drawn, trusted, decoded, 8),
     )
 
 
 def test_the_codec_s_decoding_is_added_in_proportion(finisher):
-    codes, played, drawn, decoded = given()
-    none, once, twice = (finisher(codes, played, drawn, scale * decoded, 0) for scale in (0, 1, 2))
+    codes, played, drawn, trusted, decoded = given()
+    none, once, twice = (
+        finisher(codes, played, drawn, trusted, scale * decoded, 0) for scale in (0, 1, 2)
+    )
     torch.testing.assert_close(twice - once, once - none, atol=1e-4, rtol=1e-4)
     assert float((once - none).std()) > 0.01
+
+
+def test_where_it_is_not_trusted_the_codec_s_decoding_is_left_out(finisher):
+    codes, played, drawn, trusted, decoded = given()
+    never = torch.zeros_like(trusted)
+    made = finisher(codes, played, drawn, never, decoded, 0)
+    assert torch.equal(made, finisher(codes, played, drawn, never, 0 * decoded, 0))
 
 
 def test_notes_that_the_ear_is_unsure_of_stay_silent():
@@ -142,12 +158,14 @@ def test_the_ear_hears_codes_and_looks_one_frame_ahead(finisher):
 
 @pytest.mark.parametrize("cue", ["drawn", "hits"])
 def test_drawn_frames_and_fresh_hits_are_heard(finisher, cue):
-    codes, played, drawn, decoded = given()
+    codes, played, drawn, trusted, decoded = given()
     changed = played.clone()
     changed[:, 50, PITCHES:] += 1
     flags = drawn.clone()
     flags[:, 50] = ~flags[:, 50]
     other = (played, flags) if cue == "drawn" else (changed, drawn)
-    differs = (finisher(codes, *other, decoded, 0) - finisher(codes, played, drawn, decoded, 0))[0]
+    differs = (
+        finisher(codes, *other, decoded, 0) - finisher(codes, played, drawn, trusted, decoded, 0)
+    )[0]
     reached = (differs.abs() > 1e-6).nonzero().flatten()
     assert 46 * HOP <= int(reached[0]) <= 50 * HOP
