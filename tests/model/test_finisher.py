@@ -165,7 +165,8 @@ def test_drawn_frames_and_fresh_hits_are_heard(finisher, cue):
     flags[:, 50] = ~flags[:, 50]
     other = (played, flags) if cue == "drawn" else (changed, drawn)
     differs = (
-        finisher(codes, *other, decoded, 0) - finisher(codes, played, drawn, trusted, decoded, 0)
+        finisher(codes, *other, trusted, decoded, 0)
+        - finisher(codes, played, drawn, trusted, decoded, 0)
     )[0]
     reached = (differs.abs() > 1e-6).nonzero().flatten()
     assert 46 * HOP <= int(reached[0]) <= 50 * HOP
