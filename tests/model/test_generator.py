@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from model.errors import ConditionError
+from model.noise import uniform
 from model.values import StemAudio, nothing_known
 from tests.model.tiny import (
     CHUNK,
@@ -161,6 +162,21 @@ def test_every_number_of_passes_makes_chunks_in_as_many_steps(generator, passes)
     assert state.settled_sample == 4 * CHUNK
     hashes = {made(generator, passes=count) for count in (passes, 3)}
     assert len(hashes) == (1 if passes == 3 else 2)
+
+
+@pytest.mark.parametrize("passes", [1, 2, 3])
+def test_draws_belong_to_the_absolute_frame_and_to_the_pass_that_decides_it(generator, passes):
+    """So hot that every code is as likely: a code is its draw."""
+    hot = plan(passes=passes, temperature=1e9, variation=5)
+    state = grown(generator, fed(generator, sound(PRIME), told()), hot, END)
+    config, codes = generator.bundle.config.student, state.codes
+    first = (PRIME - LOOKAHEAD) // FRAME
+    place = np.arange(len(codes)) % config.group_frames
+    for turn in range(passes):
+        draws = uniform(hot.seed, level=2, turn=turn, variation=5, first_frame=0, frames=len(codes))
+        mine = np.isin(place, config.decided(turn, passes))
+        mine[:first] = False
+        assert np.array_equal(codes[mine], np.floor(draws[mine] * 32))
 
 
 def test_the_default_is_the_student_s_own_number_of_passes(generator, reference):

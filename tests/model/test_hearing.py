@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 import torch
 
+from model.codec import Level
+from model.config import SMALL_CODEC
 from model.grid import ENCODER_REACH_FRAMES
 from model.hearing import Hearing
-from tests.model.tiny import CHUNK, sound
+from tests.model.tiny import CHUNK, randomised, sound
 
 AFTER = (8, 40, 144)
 
@@ -33,6 +35,19 @@ def test_chunks_give_the_codes_of_one_pass_over_all(hearing):
     # Another length may round otherwise: a latent between two rows may then fall to the other.
     assert (codes == whole[:settled]).mean() > 0.995
     assert len(np.unique(codes)) > 4
+
+
+def test_the_shipped_size_hears_in_chunks_what_it_hears_in_one_pass():
+    level = randomised(Level(SMALL_CODEC, 2)).eval()
+    audio = sound(2 * CHUNK + 144)
+    with torch.no_grad():
+        latents = level.latents(torch.as_tensor(audio)[None])[0].t()
+        level.quantizer.codebook.copy_(latents.repeat(17, 1)[:2048])
+        level.quantizer.codebook[128:] += 100
+        whole = level.encode(torch.as_tensor(audio)[None])[0, :128]
+    assert torch.equal(whole, torch.arange(128))
+    hearing = Hearing(level, CHUNK, (ENCODER_REACH_FRAMES, 144))
+    assert np.array_equal(heard(hearing, audio)[:128], whole)
 
 
 @pytest.mark.parametrize("samples", [CHUNK - 1, CHUNK, CHUNK + 143, CHUNK + 144, 2 * CHUNK - 1])

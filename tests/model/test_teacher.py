@@ -5,12 +5,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
-from model.teacher import FRAMES_PER_STEP
+from model.teacher import FRAMES_PER_STEP, _Turn
 from model.values import nothing_known
 from tests.model.tiny import CHUNK, fed, plan, sound, stepped, told
 
-PRIME = 2 * CHUNK + 3000
+PRIME = 3 * CHUNK + 3000
 TEACHER = plan(teacher=True)
 STEPS = 85
 
@@ -80,13 +81,14 @@ def test_a_block_is_the_same_decoded_early_or_late(generator, run, known):
     states, _ = run
     if known.notes_span is None:
         states = [fed(generator, sound(PRIME))]
-        while states[-1].decodable_sample < 2 * CHUNK:
+        while states[-1].decodable_sample < 3 * CHUNK:
             states.append(generator.step([states[-1]], TEACHER)[0].state)
     early = {}
     for state in states:
         for block in range(state.decodable_sample // CHUNK):
             early.setdefault(block, generator.decode(state, block))
-    assert len(early) >= 2
+    assert states[0].decodable_sample > CHUNK
+    assert len(early) >= 3
     for block, samples in early.items():
         assert np.array_equal(generator.decode(states[-1], block), samples)
     grew = [state.decodable_sample for state in states]
@@ -95,13 +97,24 @@ def test_a_block_is_the_same_decoded_early_or_late(generator, run, known):
 
 def test_the_last_chunk_before_the_splice_is_left_to_the_codec(generator, run):
     states, _ = run
-    assert states[0].decodable_sample == CHUNK - 5 * 128
+    assert states[0].decodable_sample == 2 * CHUNK - 5 * 128
     assert states[-1].primed_sample == states[0].primed_sample
     first = states[-1]
     other = replace(
         first, lower=(replace(first.lower[0], codes=first.lower[0].codes * 0), *first.lower[1:])
     )
-    assert not np.array_equal(generator.decode(other, 1), generator.decode(first, 1))
+    assert not np.array_equal(generator.decode(other, 2), generator.decode(first, 2))
+
+
+@pytest.mark.parametrize(("index", "first"), [(1, 0), (1, 640), (0, 64), (0, 2624)])
+def test_a_row_s_conditions_are_those_of_all_the_codes_above(generator, run, index, first):
+    state = run[0][-1]
+    turn = _Turn(level=index, first=first, frames=64, known=True)
+    with torch.no_grad():
+        made = generator._teacher._conditions(state, turn)
+        upper = torch.as_tensor(state.lower[index + 1].codes.astype(np.int64))[None]
+        whole = generator.bundle.upsamplers[index].conditioner(upper)
+    torch.testing.assert_close(made, whole[:, first : first + 64], rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("cut", [1, 7, 40])
