@@ -27,6 +27,8 @@ from model.errors import CheckpointError
 
 SHIPPED = Path(__file__).parent / "weights"
 MANIFEST = "manifest.json"
+READABLE = 0o644
+"""safetensors writes for the owner alone; an installed model serves everybody."""
 FORMAT = 1
 REQUIRED = {"name", "format", "files", "artists", "genres", "licence", "output_licence"}
 KERNELS = "eager-2"
@@ -90,6 +92,7 @@ def save_bundle(bundle: Bundle, folder: Path, provenance: Provenance) -> None:
             if key in _stored(module.state_dict())
         }
         save_file(tensors, path)
+        path.chmod(READABLE)
         data = path.read_bytes()
         files[name] = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
     manifest = {

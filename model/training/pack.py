@@ -1,5 +1,8 @@
 """Puts the trained parts together into the folder of weights that ships.
 
+Beside weights and manifest it writes `sources.json`: every score that was
+used, with what allows it.
+
 `python -m model.training.pack --data DIR --runs DIR --out model/weights`
 """
 
@@ -45,14 +48,14 @@ def trained_bundle(runs: Path) -> Bundle:
     return bundle
 
 
-def recipe_of(runs: Path, data: Path) -> dict[str, Any]:
+def recipe_of(runs: Path, data: Path, note: str) -> dict[str, Any]:
     """Return what was trained for how long, on what, by which commands."""
     stages: dict[str, Any] = {}
     for history in sorted(runs.glob("*/history.jsonl")):
         last = json.loads(history.read_text().splitlines()[-1])
         stages[history.parent.name] = {"steps": last["step"], "minutes": last["minutes"]}
     manifest = json.loads((data / "manifest.json").read_text())
-    kept = ("seed", "hours", "soundfont_sha256", "counts")
+    kept = ("seed", "hours", "examples", "soundfont", "generated_pieces")
     return {
         "commands": "python -m model.data --out DATA; python -m model.training --data DATA",
         "device": DEVICE,
@@ -60,6 +63,7 @@ def recipe_of(runs: Path, data: Path) -> dict[str, Any]:
         "hours_of_training": round(sum(s["minutes"] for s in stages.values()) / 60, 2),
         "data": {name: manifest[name] for name in kept if name in manifest},
         "seed": 1,
+        "note": note,
     }
 
 
@@ -69,6 +73,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--runs", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--note", default="", help="what the stages do not tell")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     bundle = trained_bundle(arguments.runs)
@@ -79,10 +84,13 @@ def main() -> None:
         genres=GENRES,
         licence=LICENCE,
         output_licence=OUTPUT_LICENCE,
-        recipe=recipe_of(arguments.runs, arguments.data),
+        recipe=recipe_of(arguments.runs, arguments.data, arguments.note),
         figures=figures,
     )
     save_bundle(bundle, arguments.out, provenance)
+    works = json.loads((arguments.data / "manifest.json").read_text())["works_used"]
+    sources = json.dumps(works, indent=1, sort_keys=True) + "\n"
+    (arguments.out / "sources.json").write_text(sources, encoding="utf-8")
 
 
 if __name__ == "__main__":
