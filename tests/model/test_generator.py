@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from model.errors import ConditionError
 from model.noise import uniform
@@ -162,6 +163,19 @@ def test_every_number_of_passes_makes_chunks_in_as_many_steps(generator, passes)
     assert state.settled_sample == 4 * CHUNK
     hashes = {made(generator, passes=count) for count in (passes, 3)}
     assert len(hashes) == (1 if passes == 3 else 2)
+
+
+def test_what_is_remembered_is_what_was_settled(generator):
+    state = grown(generator, fed(generator, sound(PRIME), told()), plan(), END)
+    student, memory = generator.bundle.student, generator.bundle.student.transformer.start(1)
+    with torch.no_grad():
+        for chunk, codes in enumerate(state.codes.reshape(-1, 64).astype(np.int64)):
+            inputs = generator._inputs.of_chunk(state.known, chunk)
+            row = torch.as_tensor(codes)[None]
+            memory = student.remember(row, student.conditions(inputs), memory)
+    for ours, theirs in zip(state.memory, memory, strict=True):
+        assert torch.equal(ours.rows, theirs.rows)
+        assert ours.current.shape[1] == theirs.current.shape[1] == 0
 
 
 @pytest.mark.parametrize("passes", [1, 2, 3])

@@ -39,15 +39,19 @@ def test_chunks_give_the_codes_of_one_pass_over_all(hearing):
 
 def test_the_shipped_size_hears_in_chunks_what_it_hears_in_one_pass():
     level = randomised(Level(SMALL_CODEC, 2)).eval()
-    audio = sound(2 * CHUNK + 144)
+    audio = torch.as_tensor(sound(2 * CHUNK + 144))
+    audio[:CHUNK] *= 50
     with torch.no_grad():
-        latents = level.latents(torch.as_tensor(audio)[None])[0].t()
-        level.quantizer.codebook.copy_(latents.repeat(17, 1)[:2048])
-        level.quantizer.codebook[128:] += 100
-        whole = level.encode(torch.as_tensor(audio)[None])[0, :128]
+        # Row t is frame t as it is; the other rows are frames heard with too little before them.
+        true = level.latents(audio[None])[0, :, :128]
+        short = [level.latents(audio[None, CHUNK - 128 * back :])[0, :, back:] for back in (9, 32)]
+        rows = torch.cat([true, *(frames[:, :20] for frames in short)], dim=1).t()
+        level.quantizer.codebook.fill_(1e3)
+        level.quantizer.codebook[: len(rows)] = rows
+        whole = level.encode(audio[None])[0, :128]
     assert torch.equal(whole, torch.arange(128))
     hearing = Hearing(level, CHUNK, (ENCODER_REACH_FRAMES, 144))
-    assert np.array_equal(heard(hearing, audio)[:128], whole)
+    assert np.array_equal(heard(hearing, audio.numpy())[:128], whole)
 
 
 @pytest.mark.parametrize("samples", [CHUNK - 1, CHUNK, CHUNK + 143, CHUNK + 144, 2 * CHUNK - 1])
