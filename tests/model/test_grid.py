@@ -35,13 +35,13 @@ def way():
     finisher = randomised(Finisher(SMALL.finisher, codebook_size=FRAMES), gain=0.5).eval()
     torch.nn.init.constant_(finisher.ear.leave.bias, 1.0)
     codes = torch.arange(FRAMES)[None]
-    drawn = torch.zeros(1, FRAMES, dtype=torch.bool)
+    flags = torch.zeros(1, FRAMES, dtype=torch.bool), torch.ones(1, FRAMES, dtype=torch.bool)
 
     def made(samples):
         latents = level.quantizer.straight_through(level.latents(samples))[0]
         finisher.codebook = latents[0].t()
         played = played_by_ear(finisher.hear(codes))
-        return finisher(codes, played, drawn, level.render(latents), 7)
+        return finisher(codes, played, *flags, level.render(latents), 7)
 
     return made, finisher
 
@@ -65,12 +65,12 @@ def test_a_block_needs_no_code_beyond_the_finisher_s_reach(way, grid):
     latents = torch.randn(FRAMES, 64, generator=torch.Generator().manual_seed(1))
     level = randomised(Level(SMALL_CODEC, TOP)).eval()
     codes = torch.arange(FRAMES)[None]
-    drawn = torch.zeros(1, FRAMES, dtype=torch.bool)
+    flags = torch.zeros(1, FRAMES, dtype=torch.bool), torch.ones(1, FRAMES, dtype=torch.bool)
 
     def made(rows):
         finisher.codebook = rows.t()
         played = played_by_ear(finisher.hear(codes))
-        return finisher(codes, played, drawn, level.render(rows[None]), 7)
+        return finisher(codes, played, *flags, level.render(rows[None]), 7)
 
     reaches = [reach_of(made, latents.t(), FRAME * HOP + offset) for offset in (0, 65, 127)]
     first, last = min(r[0] for r in reaches), max(r[1] for r in reaches)
