@@ -28,15 +28,18 @@ STAGES = (
     Stage(module="codec", arguments=("--level", "1"), minutes=8),
     Stage(module="codec", arguments=("--level", "0"), minutes=8),
     Stage(module="codes"),
-    Stage(module="finisher", minutes=28),
-    Stage(module="prior", arguments=("--level", "1"), minutes=8),
-    Stage(module="prior", arguments=("--level", "0"), minutes=8),
-    Stage(module="prior", arguments=("--level", "2"), minutes=25),
-    Stage(module="student", minutes=72),
-    Stage(module="student", arguments=("--teacher",), minutes=84),
+    Stage(module="finisher", minutes=21),
+    Stage(module="composer", minutes=14),
+    Stage(module="prior", arguments=("--batch", "4", "--level", "1"), minutes=4),
+    Stage(module="prior", arguments=("--batch", "4", "--level", "0"), minutes=4),
+    Stage(module="prior", arguments=("--batch", "4", "--rows", "22", "--level", "2"), minutes=12),
+    Stage(module="student", minutes=63),
+    Stage(module="student", arguments=("--teacher",), minutes=80),
+    Stage(module="finisher", arguments=("--student",), minutes=76),
     Stage(module="pack"),
 )
-"""The second student stage goes on to 84 minutes in all, with the teacher's targets."""
+"""A stage that comes again goes on to the minutes named: the student with the teacher's targets,
+the finisher on the student's draws."""
 
 
 def command_of(stage: Stage, data: Path, runs: Path, out: Path, scale: float) -> list[str]:
