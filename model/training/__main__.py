@@ -20,7 +20,7 @@ class Stage:
 
     module: str
     arguments: tuple[str, ...] = ()
-    minutes: float = 0.0
+    minutes: int = 0
 
 
 STAGES = (

@@ -1,0 +1,137 @@
+"""Training: time-boxed, resumable; losses that fall to nothing; masks as the sampler shows them."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from model.config import TINY
+from model.training import loop
+from model.training.__main__ import STAGES, command_of
+from model.training.loop import LoopConfig, load_averaged, train
+from model.training.losses import relative_error, snr_db, spectral_terms
+from model.training.student import shown_frames
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """Time goes on by one second whenever it is asked for."""
+    seconds = iter(range(10**6))
+    monkeypatch.setattr(loop.time, "monotonic", lambda: float(next(seconds)))
+
+
+def line(module):
+    """Return a step that fits y = 2 x + 1."""
+
+    def step(number, random, spent):
+        x = torch.randn(16, 1, generator=random)
+        loss = (module(x) - (2 * x + 1)).square().mean()
+        return loss, {"spent": spent}
+
+    return step
+
+
+def config(out, minutes, muon=False):
+    return LoopConfig(
+        out=out,
+        max_minutes=float(minutes),
+        learning_rate=0.05,
+        warm_up_steps=1,
+        report_steps=5,
+        muon=muon,
+    )
+
+
+def test_a_training_stops_at_its_time_box_and_goes_on_from_there(tmp_path, clock):
+    module = nn.Linear(1, 1)
+    train(module, line(module), config(tmp_path, 1))
+    first = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    assert first["minutes"] == pytest.approx(1, abs=0.1)
+    again = nn.Linear(1, 1)
+    train(again, line(again), config(tmp_path, 4))
+    second = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    assert second["minutes"] == pytest.approx(4, abs=0.1)
+    assert second["step"] > 2 * first["step"]
+    history = [json.loads(row) for row in (tmp_path / "history.jsonl").read_text().splitlines()]
+    assert history[-1]["loss"] < 0.2 * history[0]["loss"]
+
+
+def test_the_averaged_weights_are_what_a_folder_gives(tmp_path, clock):
+    module = nn.Linear(1, 1)
+    trained = train(module, line(module), config(tmp_path, 2))
+    loaded = load_averaged(nn.Linear(1, 1), tmp_path)
+    assert not loaded.training
+    for mine, theirs in zip(trained.parameters(), loaded.parameters(), strict=True):
+        assert torch.equal(mine, theirs)
+        assert not theirs.requires_grad
+
+
+def test_matrices_inside_layers_learn_by_another_rule_and_resume(tmp_path, clock):
+    class Stack(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = nn.Module()
+            self.inner.layers = nn.ModuleList([nn.Linear(1, 4), nn.Linear(4, 1)])
+
+        def forward(self, x):
+            for layer in self.inner.layers:
+                x = layer(x)
+            return x
+
+    module = Stack()
+    train(module, line(module), config(tmp_path, 1, muon=True))
+    whole = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    assert len(whole["optimizers"]) == 2
+    again = Stack()
+    train(again, line(again), config(tmp_path, 2, muon=True))
+    assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["step"] > whole["step"]
+
+
+def test_spectral_terms_are_nothing_for_equals_and_grow_with_the_difference():
+    random = torch.Generator().manual_seed(0)
+    true = 0.1 * torch.randn(2, 8192, generator=random)
+    near, far = true + 0.01 * torch.randn(2, 8192, generator=random), 0 * true
+    for name in ("convergence", "log_magnitude"):
+        same, close, away = (
+            float(getattr(spectral_terms(made, true), name)) for made in (true, near, far)
+        )
+        assert same < 1e-6 < close < away
+
+
+def test_errors_are_relative_to_the_signal():
+    true = torch.sin(torch.arange(4096) * 0.05).expand(2, -1)
+    assert float(relative_error(0 * true, true)) == pytest.approx(1, abs=1e-4)
+    assert float(relative_error(0.1 * 0 * true, 0.1 * true)) == pytest.approx(1, abs=1e-2)
+    assert snr_db(0.9 * true, true) == pytest.approx(20, abs=0.01)
+
+
+def test_chunks_show_what_passes_decide_or_a_prefix_or_both():
+    student = TINY.student
+    shown, prefix = shown_frames(student, 4, 50, np.random.default_rng(0))
+    frames = student.chunk_frames()
+    chunks = shown.reshape(-1, frames).numpy()
+    lengths = prefix.flatten().tolist()
+    orders = [set(student.order[:count]) for count in range(len(student.order))]
+    place = np.arange(frames) % student.group_frames
+    patterns = [np.isin(place, list(order)) for order in orders]
+    bare = [row for row, length in zip(chunks, lengths, strict=True) if length >= 0]
+    assert 0.1 < len(bare) / len(chunks) < 0.3
+    for row, length in zip(chunks, lengths, strict=True):
+        if length >= 0:
+            assert row.tolist() == [index < length for index in range(frames)]
+        else:
+            prefixes = [np.arange(frames) < count for count in range(frames)]
+            assert any((row == (p | start)).all() for p in patterns for start in prefixes)
+
+
+def test_every_stage_of_the_recipe_is_a_module_with_its_time_box():
+    for stage in STAGES:
+        command = command_of(stage, Path("data"), Path("runs"), Path("out"), 2.0)
+        assert (Path(loop.__file__).parent / f"{stage.module}.py").exists()
+        assert ("--max-minutes" in command) == bool(stage.minutes)
+        if stage.minutes:
+            assert command[-1] == str(stage.minutes * 2.0)
+    assert STAGES[-1].module == "pack"
