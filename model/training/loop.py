@@ -16,6 +16,9 @@ from torch import Tensor, nn
 
 log = logging.getLogger(__name__)
 Figures = Mapping[str, float]
+CHECKPOINT = "checkpoint.pt"
+START = "start.pt"
+"""Weights that a training begins with where it has no checkpoint yet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,7 +160,7 @@ def _save(
     }
     temporary = config.out / "checkpoint.tmp"
     torch.save(whole, temporary)
-    temporary.replace(config.out / "checkpoint.pt")
+    temporary.replace(config.out / CHECKPOINT)
 
 
 def _resume(
@@ -166,8 +169,12 @@ def _resume(
     optimizers: Sequence[torch.optim.Optimizer],
     averaged: dict[str, Tensor],
 ) -> Clock:
-    path = config.out / "checkpoint.pt"
+    path = config.out / CHECKPOINT
     if not path.exists():
+        if (config.out / START).exists():
+            module.load_state_dict(torch.load(config.out / START, weights_only=True))
+            averaged.update({name: value.clone() for name, value in module.state_dict().items()})
+            log.info("began with %s", config.out / START)
         return Clock()
     whole = torch.load(path, weights_only=True)
     module.load_state_dict(whole["module"])
@@ -182,6 +189,12 @@ def _resume(
 
 def load_averaged(module: nn.Module, folder: Path) -> nn.Module:
     """Return the module holding the averaged weights of a training's folder, in eval mode."""
-    whole = torch.load(folder / "checkpoint.pt", weights_only=True)
+    whole = torch.load(folder / CHECKPOINT, weights_only=True)
     module.load_state_dict(whole["averaged"])
     return module.eval().requires_grad_(False)
+
+
+def freeze_as_trained(module: nn.Module, folder: Path) -> None:
+    """Write a folder that `load_averaged` reads, of a module that will not be trained on."""
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.save({"averaged": module.state_dict()}, folder / CHECKPOINT)

@@ -8,12 +8,16 @@ import pytest
 import torch
 from torch import nn
 
-from model.config import TINY
+from model.codec import Level
+from model.composer import Composer
+from model.config import SMALL, TINY
+from model.store import SHIPPED, load_bundle
 from model.training import loop
 from model.training.__main__ import STAGES, command_of
 from model.training.loop import LoopConfig, load_averaged, train
 from model.training.losses import relative_error, snr_db, spectral_terms
 from model.training.student import shown_frames
+from model.training.unpack import unpack
 
 
 @pytest.fixture
@@ -88,6 +92,23 @@ def test_matrices_inside_layers_learn_by_another_rule_and_resume(tmp_path, clock
     again = Stack()
     train(again, line(again), config(tmp_path, 2, muon=True))
     assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["step"] > whole["step"]
+
+
+def test_shipped_weights_are_the_start_of_further_training(tmp_path, clock):
+    unpack(SHIPPED, tmp_path)
+    bundle = load_bundle(SHIPPED)
+    composer = Composer(SMALL.composer)
+    settings = config(tmp_path / "composer", 0.001)
+
+    def step(number, random, spent):
+        before = torch.cat([p.flatten() for p in bundle.composer.parameters()])
+        now = torch.cat([p.flatten() for p in composer.parameters()])
+        assert number > 0 or torch.equal(before, now)
+        return now.square().mean(), {}
+
+    train(composer, step, settings)
+    level = load_averaged(Level(SMALL.codec, 2), tmp_path / "codec2")
+    assert torch.equal(level.quantizer.codebook, bundle.codec.level(2).quantizer.codebook)
 
 
 def test_spectral_terms_are_nothing_for_equals_and_grow_with_the_difference():
