@@ -17,8 +17,7 @@ from bridge.audio_file import (
 )
 from bridge.client import Client, Continuation, Result
 from bridge.commands.console import Bar, progress_bar, say
-from bridge.commands.serving import server_of
-from bridge.config import default_spool
+from bridge.commands.serving import add_server_arguments, server_of
 from bridge.errors import InvalidRequestError, NotFoundError
 from bridge.midi_file import read_midi
 from bridge.ports import Audio, Conditions, Labels, MidiPart, Plan, Quality, StemKind
@@ -33,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_files(parser)
     _add_music(parser)
     _add_plan(parser)
-    _add_server(parser)
+    add_server_arguments(parser)
 
 
 def run(arguments: argparse.Namespace, load: Load | None = None) -> int:
@@ -107,20 +106,6 @@ def _add_plan(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--top-k", type=int, default=blank.top_k)
     parser.add_argument("--guidance", type=float, default=blank.guidance)
     parser.add_argument("--passes", type=int, default=blank.passes)
-
-
-def _add_server(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--server", metavar="HOST:PORT", help="one that runs; else one is started")
-    parser.add_argument(
-        "--spool",
-        type=Path,
-        metavar="DIR",
-        default=default_spool(),
-        help="where a started server keeps takes (%(default)s)",
-    )
-    parser.add_argument(
-        "--model", type=Path, metavar="DIR", help="weights; the shipped ones if not given"
-    )
 
 
 def _stem(text: str) -> tuple[StemKind, Path]:

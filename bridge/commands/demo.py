@@ -14,8 +14,7 @@ from bridge.app import Load
 from bridge.audio_file import AudioClip, Provenance, read_audio, write_audio
 from bridge.client import Client, Continuation, Result
 from bridge.commands.console import progress_bar, say
-from bridge.commands.serving import server_of
-from bridge.config import default_spool
+from bridge.commands.serving import add_server_arguments, server_of
 from bridge.errors import InvalidRequestError, NotReadyError
 from bridge.midi_file import read_midi, read_tempo_map
 from bridge.ports import Audio, Conditions, MidiPart, Plan
@@ -32,17 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seed", type=int, default=DEFAULT_SEED, help="another one, another music (%(default)s)"
     )
-    parser.add_argument("--server", metavar="HOST:PORT", help="one that runs; else one is started")
-    parser.add_argument(
-        "--spool",
-        type=Path,
-        metavar="DIR",
-        default=default_spool(),
-        help="where a started server keeps takes (%(default)s)",
-    )
-    parser.add_argument(
-        "--model", type=Path, metavar="DIR", help="weights; the shipped ones if not given"
-    )
+    add_server_arguments(parser)
 
 
 def run(arguments: argparse.Namespace, load: Load | None = None) -> int:

@@ -3,9 +3,25 @@
 import argparse
 from collections.abc import Generator
 from contextlib import contextmanager
+from pathlib import Path
 
 from bridge.app import Load, embedded_server
-from bridge.config import ServerConfig
+from bridge.config import ServerConfig, default_spool
+
+
+def add_server_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare which server a command talks to, and how one of its own is made."""
+    parser.add_argument("--server", metavar="HOST:PORT", help="one that runs; else one is started")
+    parser.add_argument(
+        "--spool",
+        type=Path,
+        metavar="DIR",
+        default=default_spool(),
+        help="where a started server keeps takes (%(default)s)",
+    )
+    parser.add_argument(
+        "--model", type=Path, metavar="DIR", help="weights; the shipped ones if not given"
+    )
 
 
 @contextmanager

@@ -85,15 +85,18 @@ def test_a_continuation_plays_the_notes_in_key_and_is_no_noise_silence_or_copy(f
     assert with_notes["num_samples"] == 460_800
     made = heard(folder / "notes.wav")
     assert made["note_f1"] > 0.6
-    assert made["key_match"] > 0.5
+    # Over four bars: the true music scores .86 there and .61 over the first two, this model .85
+    # and .44 to .53, so two bars are no proof of the key either way.
+    assert made["key_match"] > 0.7
     assert made["noisiness"] < 0.4
     assert made["copy_score"] < 0.9
     assert made["silence_share"] < 0.05
 
 
-def test_without_notes_it_composes_some_and_is_no_noise_silence_or_copy(folder):
+def test_without_notes_it_stays_in_key_and_is_no_noise_silence_or_copy(folder):
     continued(folder / "composed.wav", "--bars", "2", "--seed", "5")
     made = heard(folder / "composed.wav")
+    assert made["key_match"] > 0.3
     assert made["noisiness"] < 0.4
     assert made["copy_score"] < 0.9
     assert made["silence_share"] < 0.05
