@@ -4,6 +4,9 @@ A row of `ErrorCode` is the gRPC status of the same name and the word sent in
 OSC's `/jukebox/fail`. Knows no wire.
 """
 
+import re
+from collections.abc import Generator
+from contextlib import contextmanager
 from enum import StrEnum
 
 
@@ -11,7 +14,10 @@ class ErrorCode(StrEnum):
     """The meaning of a failure, named as its gRPC status is."""
 
     INVALID_ARGUMENT = "INVALID_ARGUMENT"
+    UNAUTHENTICATED = "UNAUTHENTICATED"
+    PERMISSION_DENIED = "PERMISSION_DENIED"
     NOT_FOUND = "NOT_FOUND"
+    ALREADY_EXISTS = "ALREADY_EXISTS"
     FAILED_PRECONDITION = "FAILED_PRECONDITION"
     OUT_OF_RANGE = "OUT_OF_RANGE"
     RESOURCE_EXHAUSTED = "RESOURCE_EXHAUSTED"
@@ -21,9 +27,37 @@ class ErrorCode(StrEnum):
 
 
 class BridgeError(Exception):
-    """What a caller can act upon; its text holds the value, the limit and the unit."""
+    """What a caller can act upon; its text holds the value, the limit and the unit.
+
+    Attributes:
+        field: Path of the request's field that is to blame, such as `plan.top_p`; empty if none.
+        retry_after_s: When to try again, in seconds from now; None if that is not known.
+    """
 
     code = ErrorCode.INTERNAL
+
+    def __init__(
+        self, text: str = "", *, field: str = "", retry_after_s: float | None = None
+    ) -> None:
+        super().__init__(text)
+        self.field = field
+        self.retry_after_s = retry_after_s
+
+    @classmethod
+    def reason(cls) -> str:
+        """Return the class's name as a word for programs: `InvalidRequestError` INVALID_REQUEST."""
+        words = re.findall("[A-Z][a-z]+", cls.__name__.removesuffix("Error"))
+        return "_".join(words).upper()
+
+
+@contextmanager
+def blaming(field: str) -> Generator[None]:
+    """Put this field before the path that an error raised inside blames."""
+    try:
+        yield
+    except BridgeError as error:
+        error.field = f"{field}.{error.field}" if error.field else field
+        raise
 
 
 class InvalidRequestError(BridgeError):
@@ -36,6 +70,24 @@ class NotFoundError(BridgeError):
     """Something named (model, file, take, label, session) does not exist."""
 
     code = ErrorCode.NOT_FOUND
+
+
+class AccessError(BridgeError):
+    """The caller did not show a token that is known: bring one."""
+
+    code = ErrorCode.UNAUTHENTICATED
+
+
+class ForbiddenError(BridgeError):
+    """The caller is known and may not do this: what it names belongs to another one."""
+
+    code = ErrorCode.PERMISSION_DENIED
+
+
+class ConflictError(BridgeError):
+    """The name is taken by something else, such as a key that stood for another request."""
+
+    code = ErrorCode.ALREADY_EXISTS
 
 
 class NotReadyError(BridgeError):
