@@ -1,13 +1,15 @@
 """The golden vectors: recorded numbers of the published model with synthetic weights.
 
 They live beside the repository, or where JUKEBOX_GOLDEN says; without them the
-tests that read them are skipped. `spec.md` there is what this file follows.
+tests that read them are skipped. `spec.md` there is what this file follows. Any
+set in that format is read: cases are found by their kind, files by their name.
 """
 
 import json
 import os
 import zlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,31 +19,75 @@ import pytest
 import torch
 from torch import Tensor
 
-from model.checkpoint import load_published, published_state, shapes
-from model.config import (
-    BlockConfig,
-    CodecConfig,
-    LabelConfig,
-    LyricConfig,
-    PriorConfig,
-    TransformerConfig,
-)
-from model.released import ORDERS
+from model.checkpoint import Published, load_published, published_state, shapes
+from tests.golden.configs import NAMES, codec_config, prior_config
+
+__all__ = ["NAMES", "codec_config", "prior_config"]
 
 DEFAULT = Path(__file__).parents[1] / "../shared/golden"
 GOLDEN = Path(os.environ.get("JUKEBOX_GOLDEN", DEFAULT))
-NAMES = {0: "dense", 1: "row", 2: "column", 3: "previous", 6: "encoder", 7: "prefix"}
-"""Kinds of attention by the number that the published code gives them."""
+NO_GOLDEN = f"no golden vectors in {GOLDEN}: set JUKEBOX_GOLDEN"
 
-needs_golden = pytest.mark.skipif(
-    not (GOLDEN / "cases.json").is_file(),
-    reason=f"no golden vectors in {GOLDEN}: set JUKEBOX_GOLDEN",
-)
+needs_golden = pytest.mark.skipif(not (GOLDEN / "cases.json").is_file(), reason=NO_GOLDEN)
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One entry of `cases.json`: `case["n_ctx"]` is a fact of it, `case.arrays()` its arrays."""
+
+    name: str
+    facts: Mapping[str, Any]
+
+    def __getitem__(self, fact: str) -> Any:
+        return self.facts[fact]
+
+    def arrays(self) -> dict[str, Tensor]:
+        return arrays(self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One of the JSON files beside `cases.json`."""
+
+    name: str
+    content: Any
+
+
+def cases_of(*kinds: str) -> pytest.MarkDecorator:
+    """Return the mark that runs a test, which takes `case`, on every case of these kinds."""
+    found = [
+        pytest.param(Case(name, facts), id=name)
+        for name, facts in cases().items()
+        if facts["kind"] in kinds
+    ]
+    return pytest.mark.parametrize("case", found or [_nothing(f"no case of kind {kinds}")])
+
+
+def files_of(kind: str) -> pytest.MarkDecorator:
+    """Return the mark that runs a test, which takes `document`, on `kind.json`, `kind_*.json`."""
+    found = [
+        pytest.param(Document(path.stem, json.loads(path.read_text("utf-8"))), id=path.stem)
+        for path in documents()
+        if path.stem == kind or path.stem.startswith(f"{kind}_")
+    ]
+    return pytest.mark.parametrize("document", found or [_nothing(f"no file {kind}.json")])
+
+
+def documents() -> list[Path]:
+    """Return the JSON files beside `cases.json`."""
+    return sorted(path for path in GOLDEN.glob("*.json") if path.name != "cases.json")
+
+
+def _nothing(missing: str) -> Any:
+    reason = f"{missing} in {GOLDEN}" if cases() else NO_GOLDEN
+    return pytest.param(None, id="none", marks=pytest.mark.skip(reason=reason))
 
 
 @cache
 def cases() -> dict[str, dict[str, Any]]:
-    return json.loads((GOLDEN / "cases.json").read_text("utf-8"))
+    """Return every case by name; none where there is no folder."""
+    path = GOLDEN / "cases.json"
+    return json.loads(path.read_text("utf-8")) if path.is_file() else {}
 
 
 @cache
@@ -74,12 +120,16 @@ def weight(tag: str, key: str, shape: tuple[int, ...]) -> Tensor:
 
 
 def synthetic(
-    wanted: Mapping[str, tuple[int, ...]], case: Mapping[str, Any], *, tied: bool = False
+    wanted: Mapping[str, tuple[int, ...]],
+    case: Case | Mapping[str, Any],
+    twins: Mapping[str, str] | None = None,
 ) -> dict[str, Tensor]:
-    """Return the synthetic state dict of a case, its checksum verified."""
-    state = {key: weight(case["tag"], key, shape) for key, shape in wanted.items()}
-    if tied:
-        state["prior.x_out.weight"] = state["prior.x_emb.weight"]
+    """Return the synthetic state dict of a case, its checksum verified.
+
+    `case` holds `tag` and `weights_crc32`; `twins` names the key whose tensor a key shares.
+    """
+    twins = twins or {}
+    state = {key: weight(case["tag"], twins.get(key, key), shape) for key, shape in wanted.items()}
     checksum = 0
     for key in sorted(state):
         checksum = zlib.crc32(state[key].numpy().tobytes(), checksum)
@@ -87,106 +137,36 @@ def synthetic(
     return state
 
 
-def fill(module: Any, case: Mapping[str, Any], *, tied: bool = False) -> None:
-    load_published(module, synthetic(shapes(published_state(module)), case, tied=tied))
+def fill(module: Published, case: Case | Mapping[str, Any]) -> None:
+    """Load the synthetic weights of a case; tied tensors come from the embedding's key."""
+    own = published_state(module)
+    first: dict[int, str] = {}
+    twins = {key: first.setdefault(tensor.data_ptr(), key) for key, tensor in own.items()}
+    load_published(module, synthetic(shapes(own), case, twins))
 
 
-def assert_matches(made: Tensor, expected: Tensor) -> None:
-    """Integers exactly, floats within rounding (spec, section 7)."""
-    assert made.shape == expected.shape
+def assert_matches(made: Tensor, expected: Tensor, what: str = "") -> None:
+    """Integers and masks exactly, scalars to 1e-5, arrays within rounding (spec, section 7)."""
+    assert made.shape == expected.shape, what
     if not expected.is_floating_point():
-        assert torch.equal(made, expected)
+        assert torch.equal(made.to(expected.dtype), expected), what
         return
-    allowed = max(2e-6, 1e-5 * expected.square().mean().sqrt().item())
-    assert (made - expected).abs().max().item() <= allowed
+    worst = (made - expected).abs().max().item()
+    size = expected.square().mean().sqrt().item()
+    assert worst <= max(1e-6 if expected.ndim == 0 else 2e-6, 1e-5 * size), (what, worst, size)
 
 
-def codec_config(sizes: Mapping[str, Any]) -> CodecConfig:
-    """Return the configuration that published hyper-parameters describe."""
-    factors = sizes["hvqvae_multipliers"] or [1] * sizes["levels"]
-    return CodecConfig(
-        sample_rate=sizes["sr"],
-        latent_width=sizes["emb_width"],
-        codebook_size=sizes["l_bins"],
-        levels=tuple(
-            tuple(
-                BlockConfig(
-                    stride=stride,
-                    repeats=repeats,
-                    width=sizes["width"] * factor,
-                    depth=sizes["depth"] * factor,
-                    dilation_growth=sizes["dilation_growth_rate"],
-                    dilation_cycle=sizes["dilation_cycle"],
-                    multiplier=sizes["m_conv"],
-                    decoder_widens=not sizes["vqvae_reverse_decoder_dilation"],
-                )
-                for stride, repeats in list(zip(sizes["strides_t"], sizes["downs_t"], strict=True))[
-                    : level + 1
-                ]
-            )
-            for level, factor in enumerate(factors)
-        ),
-    )
-
-
-def prior_config(sizes: Mapping[str, Any], codec: Mapping[str, Any]) -> PriorConfig:
-    """Return the configuration of published hyper-parameters, over a codec's."""
-    joint = sizes["single_enc_dec"]
-    characters = sizes["n_tokens"] if joint else 0
-    top = sizes["level"] == codec["levels"] - 1
-    return PriorConfig(
-        vocabulary=codec["l_bins"] + (sizes["n_vocab"] if joint else 0),
-        transformer=_stack(sizes, "prior_", "", sizes["n_ctx"] + characters, characters),
-        labels=_labels(sizes) if sizes["labels"] else None,
-        timing=top and sizes["labels"],
-        merged=sizes["merged_decoder"],
-        upper=None if top else _upper(sizes, codec),
-        upper_vocabulary=codec["l_bins"],
-        lyrics=LyricConfig(
-            vocabulary=sizes["n_vocab"],
-            transformer=_stack(sizes, "prime_", "prime_", sizes["n_tokens"], 0),
-        )
-        if sizes["use_tokens"] and not joint
-        else None,
-    )
-
-
-def _stack(
-    sizes: Mapping[str, Any], shape: str, rest: str, frames: int, prefix: int
-) -> TransformerConfig:
-    return TransformerConfig(
-        width=sizes[f"{shape}width"],
-        depth=sizes[f"{shape}depth"],
-        heads=sizes[f"{rest}heads"],
-        frames=frames,
-        rows=sizes[f"{rest}blocks"] or 1,
-        pattern=ORDERS[sizes[f"{rest}attn_order"]],
-        attention_multiplier=sizes[f"{rest}m_attn"],
-        mlp_multiplier=sizes[f"{rest}m_mlp"],
-        prefix_frames=prefix,
-    )
-
-
-def _labels(sizes: Mapping[str, Any]) -> LabelConfig:
-    genres, artists = sizes["y_bins"]
-    return LabelConfig(
-        artists=artists,
-        genres=genres,
-        timing_bins=sizes["t_bins"],
-        seconds=(sizes["min_duration"] or 1.0, sizes["max_duration"] or 600.0),
-        sample_rate=sizes["sr"],
-    )
-
-
-def _upper(sizes: Mapping[str, Any], codec: Mapping[str, Any]) -> BlockConfig:
-    return BlockConfig(
-        stride=codec["strides_t"][sizes["level"] + 1],
-        repeats=codec["downs_t"][sizes["level"] + 1],
-        width=sizes["cond_width"],
-        depth=sizes["cond_depth"],
-        dilation_growth=sizes["cond_dilation_growth_rate"],
-        dilation_cycle=sizes["cond_dilation_cycle"],
-        multiplier=sizes["cond_m_conv"],
-        scaled_residuals=sizes["cond_res_scale"],
-        decoder_widens=True,
-    )
+def assert_gradients(module: Published, case: Case) -> None:
+    """Each parameter's gradient against `grad.norm` and `grad.dot_weight` (spec, section 7)."""
+    recorded = case.arrays()
+    own = published_state(module)
+    every = {parameter.data_ptr(): parameter for parameter in module.parameters()}
+    for index, key in enumerate(case["grad_keys"]):
+        parameter = every[own[key].data_ptr()]
+        assert parameter.grad is not None, key
+        gradient, value = parameter.grad.double(), parameter.detach().double()
+        norm = recorded["grad.norm"][index].item()
+        dot = recorded["grad.dot_weight"][index].item()
+        assert abs(gradient.norm().item() - norm) <= 1e-5 * norm, key
+        allowed = 1e-5 * norm * value.norm().item()
+        assert abs((gradient * value).sum().item() - dot) <= allowed, key

@@ -25,7 +25,6 @@ from tests.vectors import (
     arrays,
     assert_matches,
     cases,
-    codec_config,
     fill,
     needs_golden,
     prior_config,
@@ -34,7 +33,6 @@ from tests.vectors import (
 
 Module = Codec | Prior | Upsampler
 
-CODECS = ("vqvae_a", "vqvae_b", "vqvae_c")
 PRIORS = (
     "up0",
     "up1",
@@ -204,41 +202,11 @@ def test_each_kind_of_attention_computes_as_published(name):
     assert_matches(attention(recorded["x"], recorded.get("encoder_kv")), recorded["full"])
 
 
-@needs_golden
-@pytest.mark.parametrize("name", CODECS)
-@torch.no_grad()
-def test_the_codec_encodes_and_decodes_as_published(name):
-    case, recorded = cases()[name], arrays(name)
-    codec = Codec(codec_config(case["hyper_parameters"]))
-    fill(codec, case)
-    audio = recorded["audio"][..., 0]
-    for index in range(len(codec.levels)):
-        level = codec.level(index)
-        assert_matches(level.latents(audio), recorded[f"latent{index}"])
-        assert_matches(level.encode(audio), recorded[f"codes{index}"])
-        for kind in ("", "random_"):
-            made = level.decode(recorded[f"{kind}codes{index}"])
-            assert_matches(made[..., None], recorded[f"{kind}decoded{index}"])
-
-
-@needs_golden
-@torch.no_grad()
-def test_the_codec_of_released_size_computes_as_published():
-    case, recorded = cases()["vqvae_full_size"], arrays("vqvae_full_size")
-    codec = Codec(VQVAE)
-    fill(codec, case)
-    for index in range(len(codec.levels)):
-        level = codec.level(index)
-        latents = level.latents(recorded["audio"][..., 0])
-        assert_matches(latents[..., ::16], recorded[f"latent{index}_every16"])
-        assert_matches(level.quantizer.encode(latents), recorded[f"codes{index}"])
-
-
 def loaded(name: str) -> tuple[PriorConfig, Module]:
     case = cases()[name]
     config = prior_config(case["hyper_parameters"], case)
     module = make(config)
-    fill(module, case, tied=not config.merged)
+    fill(module, case)
     return config, module
 
 
