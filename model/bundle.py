@@ -6,7 +6,7 @@ Knows how parts are shaped into one whole, not how they are used.
 from dataclasses import dataclass
 
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from model.codec import Codec
 from model.composer import Composer
@@ -14,6 +14,7 @@ from model.conditioning.embeddings import normalised
 from model.config import ModelConfig
 from model.errors import ConfigError
 from model.finisher import Finisher
+from model.listener import Listener
 from model.prior import Prior
 from model.student import Student
 from model.upsampler import Upsampler
@@ -45,6 +46,7 @@ class Bundle:
     student: Student
     finisher: Finisher
     composer: Composer
+    listener: Listener
 
     @property
     def codebook(self) -> Float[Tensor, "codebook latents"]:
@@ -56,10 +58,17 @@ def empty_bundle(config: ModelConfig, card: Card) -> Bundle:
     """Return the parts with untrained weights.
 
     Raises:
-        ConfigError: The configuration lacks a student, a finisher or a composer.
+        ConfigError: The configuration lacks a part that streaming needs.
     """
-    if config.student is None or config.finisher is None or config.composer is None:
-        raise ConfigError(f"{config.name} lacks student, finisher or composer: it cannot stream")
+    if (
+        config.student is None
+        or config.finisher is None
+        or config.composer is None
+        or config.listener is None
+    ):
+        raise ConfigError(
+            f"{config.name} lacks student, finisher, composer or listener: it cannot stream"
+        )
     bundle = Bundle(
         config=config,
         card=card,
@@ -69,6 +78,7 @@ def empty_bundle(config: ModelConfig, card: Card) -> Bundle:
         student=Student(config.student),
         finisher=Finisher(config.finisher, config.codec.codebook_size),
         composer=Composer(config.composer),
+        listener=Listener(config.listener),
     )
     for part in modules(bundle).values():
         part.eval().requires_grad_(False)
@@ -82,7 +92,7 @@ def share_codebook(bundle: Bundle) -> None:
     bundle.finisher.codebook.copy_(codebook)
 
 
-def modules(bundle: Bundle) -> dict[str, Codec | Prior | Upsampler | Student | Finisher | Composer]:
+def modules(bundle: Bundle) -> dict[str, nn.Module]:
     """Return the parts by the name they have in files of weights."""
     return {
         "codec": bundle.codec,
@@ -92,4 +102,5 @@ def modules(bundle: Bundle) -> dict[str, Codec | Prior | Upsampler | Student | F
         "student": bundle.student,
         "finisher": bundle.finisher,
         "composer": bundle.composer,
+        "listener": bundle.listener,
     }

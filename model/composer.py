@@ -1,8 +1,9 @@
 """Goes on with the notes when nobody gives them: what was heard in, what comes next out.
 
-Works on a coarse grid of steps, each pitch being off, struck or held. What was
-recorded is known as the finisher's ear hears it, with doubts; what was
-composed, for sure. Knows notes, nothing of codes or audio.
+Works on a coarse grid of steps and rows, each pitch being off, struck or held;
+the lowest rows are kinds of drums. What was recorded is known as the listener
+hears it, with doubts; what was composed, for sure. Knows notes, nothing of
+codes or audio.
 """
 
 from dataclasses import dataclass
@@ -12,12 +13,17 @@ import torch
 from jaxtyping import Float, Float32, Int8, Int64
 from torch import Tensor, nn
 
+from model.conditioning.roll import DRUM_PROGRAM, HIT_KINDS, UNNAMED_PROGRAM
 from model.config import ComposerConfig
 from model.transformer import Transformer
 
 PITCHES = 128
 OFF, STRUCK, HELD = 0, 1, 2
 STATES = 3
+LOWEST_PITCH = 12
+"""Rows below hold the kinds of drums: no music plays there."""
+HIT_KEYS = (36, 38, 42, 49)
+"""The drum key that a composed hit of each kind becomes."""
 FEATURES = 3 * PITCHES + 1
 """How likely each pitch sounds, whether it is struck, whether it is held, and: heard or sure."""
 
@@ -56,17 +62,21 @@ def sure(score: Score) -> Steps:
     return np.concatenate([sounding, struck, held, flag], axis=1).astype(np.float32)
 
 
-def heard(likely: Float32[np.ndarray, "steps pitches"]) -> Steps:
-    """Return features of steps that the ear alone knows."""
-    nothing = np.zeros((len(likely), 2 * PITCHES + 1), np.float32)
-    return np.concatenate([likely, nothing], axis=1)
+def heard(likely: Float32[np.ndarray, "steps rows states"]) -> Steps:
+    """Return features of steps that the listener alone knows: how likely sounding, and struck."""
+    nothing = np.zeros((len(likely), PITCHES + 1), np.float32)
+    return np.concatenate([likely[..., 0], likely[..., 1], nothing], axis=1)
 
 
 def score_of(notes: Notes, start_sample: int, num_steps: int, step_samples: int) -> Score:
-    """Return the state of each pitch at each step; drums are left out."""
+    """Return the state of each row at each step; a drum is struck in its kind's row."""
     score = np.zeros((num_steps, PITCHES), np.int8)
     for start, end, pitch, _, program, _ in notes.tolist():
-        if program < PITCHES:
+        if program == DRUM_PROGRAM:
+            first = round((start - start_sample) / step_samples)
+            if 0 <= first < num_steps:
+                score[first, hit_row(pitch)] = STRUCK
+        elif pitch >= LOWEST_PITCH:
             first = round((start - start_sample) / step_samples)
             last = max(round((end - start_sample) / step_samples), first + 1)
             score[max(first + 1, 0) : max(last, 0), pitch] = HELD
@@ -81,21 +91,46 @@ class Voice:
 
     step_samples: int
     velocity: int = 84
-    program: int = 0
+    program: int = UNNAMED_PROGRAM
+
+
+def hit_row(key: int) -> int:
+    """Return the row of a drum key: its kind's."""
+    kinds = [row for row, keys in enumerate(HIT_KINDS) if key in keys]
+    return kinds[0] if kinds else len(HIT_KINDS)
 
 
 def notes_of(score: Score, start_sample: int, voice: Voice) -> Notes:
     """Return notes of a score; what is held at its start has begun there."""
-    rows: list[tuple[int, int, int, int, int, int]] = []
-    for pitch in np.flatnonzero(score.any(axis=0)).tolist():
-        states = score[:, pitch]
-        before = np.concatenate([[OFF], states[:-1]])
-        starts = np.flatnonzero((states == STRUCK) | ((states == HELD) & (before == OFF)))
-        for first in starts.tolist():
-            held = states[first + 1 :] == HELD
-            length = 1 + (len(held) if held.all() else int(np.argmin(held)))
-            at = start_sample + first * voice.step_samples
-            end = at + length * voice.step_samples
-            rows.append((at, end, pitch, voice.velocity, voice.program, 0))
+    rows = _hits(score[:, :LOWEST_PITCH], start_sample, voice)
+    for pitch in range(LOWEST_PITCH, PITCHES):
+        rows += _tones(score[:, pitch], pitch, start_sample, voice)
     rows.sort()
     return np.array(rows, np.int64).reshape(-1, 6)
+
+
+_Row = tuple[int, int, int, int, int, int]
+
+
+def _hits(score: Score, start_sample: int, voice: Voice) -> list[_Row]:
+    rows: list[_Row] = []
+    for row, key in enumerate(HIT_KEYS):
+        for step in np.flatnonzero(score[:, row] == STRUCK).tolist():
+            at = start_sample + step * voice.step_samples
+            rows.append((at, at + voice.step_samples, key, voice.velocity, DRUM_PROGRAM, 0))
+    return rows
+
+
+def _tones(
+    states: Int8[np.ndarray, " steps"], pitch: int, start_sample: int, voice: Voice
+) -> list[_Row]:
+    before = np.concatenate([[OFF], states[:-1]])
+    starts = np.flatnonzero((states == STRUCK) | ((states == HELD) & (before == OFF)))
+    rows: list[_Row] = []
+    for first in starts.tolist():
+        held = states[first + 1 :] == HELD
+        length = 1 + (len(held) if held.all() else int(np.argmin(held)))
+        at = start_sample + first * voice.step_samples
+        end = at + length * voice.step_samples
+        rows.append((at, end, pitch, voice.velocity, voice.program, 0))
+    return rows

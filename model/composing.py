@@ -1,6 +1,6 @@
 """The composer at work on a timeline: notes for the chunk to come, where nobody gave them.
 
-Heard steps come from the ear, sure ones from the notes known; composed notes
+Heard steps come from the listener, sure ones from the notes known; composed notes
 join the known ones, so that all who read notes need not care who wrote them.
 """
 
@@ -14,6 +14,7 @@ from model.bundle import Bundle
 from model.composer import (
     FEATURES,
     HELD,
+    LOWEST_PITCH,
     OFF,
     PITCHES,
     STRUCK,
@@ -26,7 +27,9 @@ from model.composer import (
     score_of,
     sure,
 )
+from model.conditioning.roll import DRUM_PROGRAM
 from model.grid import Grid
+from model.listener import SOUNDING
 from model.noise import uniform
 from model.state import TimelineState
 from model.values import Known, SamplingPlan
@@ -38,8 +41,7 @@ KEY_FLOOR = 0.01
 KEY_RANGE = (0.05, 2.0)
 """A pitch class that never sounded is struck this much more rarely, the commonest more often."""
 LEAST_HEARD = 0.3
-"""Pitches a step, on average: where the ear hears less there is no tune to go on with."""
-EAR_BEFORE_FRAMES = 24
+"""Rows a step, on average: where less is heard there is nothing to go on with."""
 MIX = 0
 
 
@@ -48,23 +50,9 @@ class Composing:
 
     def __init__(self, bundle: Bundle, grid: Grid) -> None:
         self._composer = bundle.composer
-        self._finisher = bundle.finisher
         self._grid = grid
         self._step_samples = self._composer.config.step_frames * grid.frame_samples
         self._voice = Voice(step_samples=self._step_samples)
-
-    @torch.no_grad()
-    def listened(self, state: TimelineState) -> TimelineState:
-        """Return the state with the ear's view of all settled whole steps."""
-        frames = self._composer.config.step_frames
-        done, ready = len(state.heard), len(state.codes) // frames
-        if ready <= done or self._told(state.known, ready * self._step_samples):
-            return state
-        start = max(0, done * frames - EAR_BEFORE_FRAMES)
-        codes = torch.as_tensor(state.codes[start : ready * frames].astype(np.int64))[None]
-        likely = np.asarray(self._finisher.hear(codes)[0].float().sigmoid(), np.float32)
-        steps = likely[done * frames - start :].reshape(ready - done, frames, PITCHES).mean(1)
-        return replace(state, heard=np.concatenate([state.heard, steps.astype(np.float16)]))
 
     def wanted(self, state: TimelineState) -> bool:
         """Return whether the chunk to come lacks notes that should be composed."""
@@ -77,7 +65,8 @@ class Composing:
         """Return whether there is a tune to go on with, in what was heard or given."""
         if len(state.known.notes):
             return True
-        return bool(len(state.heard)) and float(state.heard.sum(1).mean()) >= LEAST_HEARD
+        sounding = state.heard[..., SOUNDING].astype(np.float32)
+        return bool(len(sounding)) and float(sounding.sum(1).mean()) >= LEAST_HEARD
 
     @torch.no_grad()
     def compose(self, state: TimelineState, plan: SamplingPlan) -> TimelineState:
@@ -144,10 +133,12 @@ def _in_key(
     prime's, without this .72.
     """
     sounding = past[:, :PITCHES].sum(axis=0, dtype=np.float64)
+    sounding[:LOWEST_PITCH] = 0
     classes = np.array([sounding[pitch::12].sum() for pitch in range(12)])
     share = 12 * (classes / max(classes.sum(), 1e-9) + KEY_FLOOR)
     weighted = chances.copy()
-    weighted[:, STRUCK] *= np.clip(share, *KEY_RANGE)[np.arange(PITCHES) % 12]
+    pitches = np.arange(LOWEST_PITCH, PITCHES)
+    weighted[pitches, STRUCK] *= np.clip(share, *KEY_RANGE)[pitches % 12]
     weighted /= weighted.sum(axis=1, keepdims=True)
     weighted[weighted < LEAST_CHANCE] = 0
     return weighted / weighted.sum(axis=1, keepdims=True)
@@ -180,7 +171,7 @@ def _joined(
     for index in range(len(made)):
         row = made[index : index + 1]
         begin, end, pitch = (int(value) for value in row[0, :3])
-        held = begin == start and int(score[0, pitch]) != STRUCK
+        held = begin == start and int(row[0, 4]) != DRUM_PROGRAM and score[0, pitch] != STRUCK
         before = np.flatnonzero((notes[:, 1] == begin) & (notes[:, 2] == pitch))
         if held and before.size:
             notes[before[-1], 1] = end

@@ -231,6 +231,16 @@ class FinisherConfig:
     hop_samples: int = 128
     note_width: int = 160
     note_depth: int = 4
+    recall_width: int = 128
+    recall_heads: int = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListenerConfig:
+    """Spectra of a recording to its notes."""
+
+    width: int = 48
+    depth: int = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -253,6 +263,7 @@ class ModelConfig:
     student: StudentConfig | None = None
     finisher: FinisherConfig | None = None
     composer: ComposerConfig | None = None
+    listener: ListenerConfig | None = None
 
 
 SMALL_LABELS = LabelConfig(artists=64, genres=32)
@@ -325,6 +336,7 @@ SMALL = ModelConfig(
             mlp_multiplier=2.0,
         )
     ),
+    listener=ListenerConfig(),
 )
 
 _TINY_LABELS = LabelConfig(artists=4, genres=4)
@@ -375,10 +387,19 @@ TINY = ModelConfig(
         latent_width=8,
         labels=_TINY_LABELS,
     ),
-    finisher=FinisherConfig(latent_width=8, width=16, depth=2, note_width=8, note_depth=2),
+    finisher=FinisherConfig(
+        latent_width=8,
+        width=16,
+        depth=2,
+        note_width=8,
+        note_depth=2,
+        recall_width=8,
+        recall_heads=2,
+    ),
     composer=ComposerConfig(
         transformer=TransformerConfig(
             width=16, depth=1, heads=2, frames=16, rows=1, pattern=("dense",)
         )
     ),
+    listener=ListenerConfig(width=8, depth=1),
 )

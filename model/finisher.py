@@ -4,9 +4,13 @@ A small causal network reads codes and notes at the frame rate and says, for
 each band, how loud three sources are. Tones are the harmonics of sounding
 notes, by register, their phase a function of the absolute sample; notes that
 nobody gave are heard out of the codes. Noise is noise. The third is the
-codec's own decoding, in broad bands. Same input, same samples, whatever the
-cut: every frame depends on a fixed number of neighbours.
+codec's own decoding, in broad bands. What it sounds like it recalls from the
+recorded section: each frame looks up spectra of the steps that were heard.
+Same input, same samples, whatever the cut: every frame depends on a fixed
+number of neighbours, and on the same memory.
 """
+
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Complex, Float, Int
@@ -16,13 +20,16 @@ from torch.nn import functional as F
 from model.conditioning.embeddings import normalised
 from model.conditioning.roll import CUES, PITCHES, PLAYED
 from model.config import FinisherConfig
+from model.listening import FEATURES
 from model.tones import BANDS, REGISTERS, band_filters, harmonic_frames, noise_frames
 
 Latents = Float[Tensor, "batch frames latents"]
 Gates = Float[Tensor, "batch frames pitches"]
 Signal = Float[Tensor, "batch width frames"]
+Memory = Float[Tensor, "batch steps features"]
 
 KERNEL = 7
+RECALLS = 2
 NOTE_LOOKAHEAD = 1
 FILTER_LOOKAHEAD = 2
 HEARD_FROM = 0.4
@@ -48,6 +55,47 @@ class Unit(nn.Module):
         return x + self.leave(F.gelu(self.enter(self.norm(mixed)))).transpose(1, 2)
 
 
+class Recall(nn.Module):
+    """Attention from frames to the steps of a recorded section, added to the input.
+
+    An empty memory, and steps that are not `given`, leave one learnt answer.
+    """
+
+    def __init__(self, config: FinisherConfig) -> None:
+        super().__init__()
+        self.heads, inner = config.recall_heads, config.recall_width
+        self.norm = nn.LayerNorm(config.width)
+        self.query = nn.Linear(config.width, inner)
+        self.read = nn.Sequential(
+            nn.Linear(FEATURES, 2 * inner), nn.GELU(), nn.Linear(2 * inner, 2 * inner)
+        )
+        self.nothing = nn.Parameter(torch.zeros(2 * inner))
+        self.leave = nn.Linear(inner, config.width)
+        nn.init.zeros_(self.leave.weight)
+        nn.init.zeros_(self.leave.bias)
+
+    def forward(
+        self,
+        x: Float[Tensor, "batch frames width"],
+        memory: Memory,
+        given: Bool[Tensor, "batch steps"],
+    ) -> Float[Tensor, "batch frames width"]:
+        """Return the frames, each with what it recalls."""
+        pairs = torch.cat(
+            [self.nothing.to(memory).expand(len(memory), 1, -1), self.read(memory)], dim=1
+        )
+        keys, values = (self._split(part) for part in pairs.chunk(2, dim=-1))
+        sees = F.pad(given, (1, 0), value=True)[:, None, None]
+        queries = self._split(self.query(self.norm(x)))
+        mixed = F.scaled_dot_product_attention(queries, keys, values, attn_mask=sees)
+        return x + self.leave(mixed.transpose(1, 2).flatten(2))
+
+    def _split(
+        self, x: Float[Tensor, "batch any inner"]
+    ) -> Float[Tensor, "batch heads any head_width"]:
+        return x.reshape(len(x), x.shape[1], self.heads, -1).transpose(1, 2)
+
+
 class Ear(nn.Module):
     """Codes to sounding pitches, for when no notes are given."""
 
@@ -67,6 +115,25 @@ class Ear(nn.Module):
         """Return a logit for each frame and pitch."""
         hidden = self.units(self.enter(latents).transpose(1, 2))
         return self.leave(hidden.transpose(1, 2))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Material:
+    """What the finisher makes a stretch of audio from."""
+
+    codes: Int[Tensor, "batch frames"]
+    played: Float[Tensor, "batch frames played"]
+    """Features of `roll.played_of` or `played_by_ear`."""
+    drawn: Bool[Tensor, "batch frames"]
+    """Frames that a sampler made, which deserve less trust than heard ones."""
+    decoded: Float[Tensor, "batch samples"]
+    """The codec's decoding of the same frames."""
+    trusted: Bool[Tensor, "batch frames"]
+    """Where the decoding is used."""
+    memory: Memory
+    """`listening.step_spectra` of the recorded section."""
+    remembered: Bool[Tensor, "batch steps"]
+    """Which of its steps there are."""
 
 
 class Finisher(nn.Module):
@@ -93,6 +160,7 @@ class Finisher(nn.Module):
                 for index in range(config.depth)
             )
         )
+        self.recalls = nn.ModuleList([Recall(config) for _ in range(RECALLS)])
         self.norm = nn.LayerNorm(config.width)
         self.leave = nn.Linear(config.width, (REGISTERS + 1) * bands + BANDS)
         nn.init.normal_(self.leave.weight, std=0.01)
@@ -106,42 +174,40 @@ class Finisher(nn.Module):
         """Return a logit for each frame and pitch, from codes alone."""
         return self.ear(self.codebook[codes])
 
-    def forward(
-        self,
-        codes: Int[Tensor, "batch frames"],
-        played: Float[Tensor, "batch frames played"],
-        drawn: Bool[Tensor, "batch frames"],
-        trusted: Bool[Tensor, "batch frames"],
-        decoded: Float[Tensor, "batch samples"],
-        first_frame: int,
-    ) -> Float[Tensor, "batch samples"]:
+    def forward(self, given: Material, first_frame: int) -> Float[Tensor, "batch samples"]:
         """Return `hop` samples for each code frame; the ends miss their outer neighbours.
 
-        `played` are features of `roll.played_of` or `played_by_ear`; `drawn`
-        marks frames that a sampler made, which deserve less trust than heard
-        ones; `decoded` is the codec's decoding of the same frames, used where
-        `trusted`; `first_frame` places the stretch on the anchor's grid, for
-        phases.
+        `first_frame` places the stretch on the anchor's grid, for phases.
         """
         size, hop = self.config.transform_samples, self.config.hop_samples
         tones = _spectrum(
-            harmonic_frames(played[..., :PITCHES], first_frame, size=size, hop=hop) * self.window
+            harmonic_frames(given.played[..., :PITCHES], first_frame, size=size, hop=hop)
+            * self.window
         )
-        noise = noise_frames(codes.shape[1], first_frame, size=size, hop=hop).to(self.window)
+        noise = noise_frames(given.codes.shape[1], first_frame, size=size, hop=hop).to(self.window)
         loudness = (tones.abs() + 1e-4).log().movedim(1, 2).flatten(2)
-        x = self.enter(
-            torch.cat(
-                [self.codebook[codes], played, drawn.unsqueeze(-1).to(played), loudness], dim=-1
-            )
-        )
-        x = self.norm(self.units(x.transpose(1, 2)).transpose(1, 2))
+        drawn = given.drawn.unsqueeze(-1).to(given.played)
+        x = torch.cat([self.codebook[given.codes], given.played, drawn, loudness], dim=-1)
+        x = self.norm(self._refined(self.enter(x), given))
         gains = self.leave(x).float().clamp(-12, 6).exp()
         bands = size // 2 + 1
         by_source = gains[..., :-BANDS].unflatten(-1, (REGISTERS + 1, bands)).movedim(2, 1)
         spectrum = (tones * by_source[:, :REGISTERS]).sum(1)
         spectrum = spectrum + _spectrum(noise * self.window) * by_source[:, REGISTERS]
         made = self._overlap_add(_audio(spectrum, size) * self.window)
-        return made + self._shaped(decoded, gains[..., -BANDS:] * trusted.unsqueeze(-1))
+        trust = given.trusted.unsqueeze(-1)
+        return made + self._shaped(given.decoded, gains[..., -BANDS:] * trust)
+
+    def _refined(
+        self, x: Float[Tensor, "batch frames width"], given: Material
+    ) -> Float[Tensor, "batch frames width"]:
+        """Return what the units make of the frames; a recall before the first and in the middle."""
+        turns = {index * (len(self.units) // RECALLS): index for index in range(RECALLS)}
+        for index, unit in enumerate(self.units):
+            if index in turns:
+                x = self.recalls[turns[index]](x, given.memory, given.remembered)
+            x = unit(x.transpose(1, 2)).transpose(1, 2)
+        return x
 
     def _shaped(
         self, decoded: Float[Tensor, "batch samples"], gains: Float[Tensor, "batch frames bands"]

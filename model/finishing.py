@@ -8,7 +8,7 @@ from torch.nn.functional import pad
 
 from model.bundle import TOP, Bundle
 from model.conditioning.roll import ROLL_FRAME_SAMPLES, played_of
-from model.finisher import played_by_ear
+from model.finisher import Material, played_by_ear
 from model.grid import (
     DECODER_AFTER_FRAMES,
     DECODER_BEFORE_FRAMES,
@@ -16,9 +16,12 @@ from model.grid import (
     Grid,
 )
 from model.inputs import Inputs
-from model.state import Codes, TimelineState
+from model.listening import STEP_SAMPLES
+from model.state import Codes, Spectra, TimelineState
 from model.values import Known
 
+RECALLED_STEPS = 172
+"""The last 8 s of the prime, as far back as the finisher learnt to recall."""
 Mono = Float32[np.ndarray, " samples"]
 Played = Float[Tensor, "1 frames played"]
 
@@ -52,13 +55,24 @@ class Finishing:
         if state.lower and end > state.primed_sample:
             return self._published(state.lower[0].codes, first)
         span = (first, first + self._grid.block_frames)
-        return self.render(state.codes, state.known, span, state.drawn_from)
+        # What a block recalls lies before it: the same while the prime still grows and after.
+        heard = first * self._grid.frame_samples // STEP_SAMPLES
+        recalled = state.spectra[:heard][-RECALLED_STEPS:]
+        return self.render(state.codes, state.known, span, state.drawn_from, recalled)
 
     @torch.no_grad()
-    def render(self, codes: Codes, known: Known, span: tuple[int, int], drawn_from: int) -> Mono:
+    def render(
+        self,
+        codes: Codes,
+        known: Known,
+        span: tuple[int, int],
+        drawn_from: int,
+        recalled: Spectra,
+    ) -> Mono:
         """Return the audio of the top-level frames of a span by the finisher.
 
-        Frames from `drawn_from` on were made by a sampler.
+        Frames from `drawn_from` on were made by a sampler; `recalled` is what the
+        result shall sound like.
         """
         first, frames = span[0], span[1] - span[0]
         start = max(0, first - self._grid.finisher_before_frames)
@@ -71,7 +85,17 @@ class Finishing:
         # Drawn codes decode to noise around the tune: where notes are told, tones do without it.
         trusted = ~(drawn & told)
         decoded = self._decoded(seen, first - start)
-        made = finisher(seen, played, drawn, trusted, decoded, start)
+        memory = torch.as_tensor(recalled.astype(np.float32))[None]
+        material = Material(
+            codes=seen,
+            played=played,
+            drawn=drawn,
+            decoded=decoded,
+            trusted=trusted,
+            memory=memory,
+            remembered=torch.ones(memory.shape[:2], dtype=torch.bool),
+        )
+        made = finisher(material, start)
         offset = (first - start) * self._grid.frame_samples
         return made[0, offset : offset + frames * self._grid.frame_samples].numpy()
 

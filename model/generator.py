@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from jaxtyping import Float32
 
+from model.attending import Attending
 from model.bundle import TOP, Bundle
 from model.composing import Composing
 from model.fast import FastSampler
@@ -19,6 +20,7 @@ from model.finishing import Finishing
 from model.grid import ENCODER_REACH_FRAMES, Grid, grid_of
 from model.hearing import Hearing
 from model.inputs import Inputs
+from model.listening import FEATURES
 from model.similarity import mel_similarity
 from model.state import TimelineState, restored
 from model.store import SHIPPED, load_bundle
@@ -47,6 +49,7 @@ class StreamingGenerator:
         self.grid: Grid = grid_of(bundle)
         self._hearing = (self._hear(0), self._hear(1), self._hear(TOP))
         self._inputs = Inputs(bundle, self.grid, self._hearing[TOP])
+        self._attending = Attending(bundle, self.grid)
         self._composing = Composing(bundle, self.grid)
         self._fast = FastSampler(bundle, self.grid, self._inputs)
         self._teacher = TeacherSampler(bundle, self.grid, self._inputs, self._hearing)
@@ -94,7 +97,7 @@ class StreamingGenerator:
             chunk = state.remembered_chunks
             codes = hearing.encode(state.audio, state.audio_start, chunk)
             state = replace(state, codes=np.concatenate([state.codes, codes]))
-            state = self._composing.listened(self._fast.remember(state, codes))
+            state = self._attending.listened(self._fast.remember(state, codes))
             state = self._primed(self._forgetting(state))
         return state
 
@@ -136,7 +139,8 @@ class StreamingGenerator:
         frames = len(audio) // self.grid.frame_samples
         if frames == 0:
             return 0.0
-        made = self._finishing.render(codes, nothing_known(), (0, frames), frames)
+        nothing = np.zeros((0, FEATURES), np.float16)
+        made = self._finishing.render(codes, nothing_known(), (0, frames), frames, nothing)
         return mel_similarity(torch.as_tensor(made), torch.as_tensor(audio[: len(made)]))
 
     def restore(self, data: bytes) -> TimelineState:
@@ -182,7 +186,7 @@ class StreamingGenerator:
             by_teacher=plan.teacher,
             drawn_from=len(codes),
         )
-        return self._composing.listened(state)
+        return self._attending.listened(state)
 
     def _forgetting(self, state: TimelineState) -> TimelineState:
         """Drop audio that neither encoders nor a teacher's prefill will look at again.

@@ -14,19 +14,21 @@ from jaxtyping import Bool, Float, Float16, Float32, Int16, Shaped
 from torch import Tensor
 
 from model.errors import CheckpointError
+from model.listening import FEATURES
 from model.streaming import LayerState, StackState
 from model.values import Known, StemAudio
 
 Codes = Int16[np.ndarray, " frames"]
 Audio = Float32[np.ndarray, " samples"]
 Arrays = dict[str, Shaped[np.ndarray, "..."]]
-Heard = Float16[np.ndarray, "steps pitches"]
-PITCHES = 128
+Heard = Float16[np.ndarray, "steps rows states"]
+Spectra = Float16[np.ndarray, "steps_recorded features"]
+ROWS, STATES = 128, 2
 NO_SPAN = (0, -1)
 """An end before its start stands for None."""
 NEVER = 2**62
 """A frame that no timeline reaches."""
-STATE_VERSION = 2
+STATE_VERSION = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -52,9 +54,9 @@ class TimelineState:
     and `draft_shown` which of its frames are decided. `lower` is the teacher's
     cascade, empty until it is asked for. Before `primed_sample` the finisher
     decodes, whatever makes the rest: so a block decoded while the prime still
-    grows is the block decoded later. `heard` is what the ear makes of the prime,
-    a row a composer's step, where no notes were given; frames from `drawn_from`
-    on were made by a sampler.
+    grows is the block decoded later. `spectra` are those of the prime, step by
+    step, and `heard` the notes that the listener finds in them where none were
+    given; frames from `drawn_from` on were made by a sampler.
     """
 
     known: Known
@@ -70,7 +72,8 @@ class TimelineState:
     draft_shown: Bool[np.ndarray, " drafted"] = field(default_factory=lambda: np.zeros(0, bool))
     by_teacher: bool = False
     drawn_from: int = NEVER
-    heard: Heard = field(default_factory=lambda: np.zeros((0, PITCHES), np.float16))
+    spectra: Spectra = field(default_factory=lambda: np.zeros((0, FEATURES), np.float16))
+    heard: Heard = field(default_factory=lambda: np.zeros((0, ROWS, STATES), np.float16))
     lower: tuple[Level, ...] = ()
     primed_sample: int = 0
     frame_samples: int
@@ -83,7 +86,7 @@ class TimelineState:
         drafts = self.draft.nbytes + self.draft_shown.nbytes
         memory = sum(layer.nbytes for layer in self.memory)
         levels = sum(level.nbytes for level in self.lower)
-        heard = self.audio.nbytes + self.codes.nbytes + self.heard.nbytes
+        heard = self.audio.nbytes + self.codes.nbytes + self.heard.nbytes + self.spectra.nbytes
         return heard + known + drafts + memory + levels
 
     @property
@@ -134,6 +137,7 @@ class TimelineState:
             "codes": self.codes,
             "draft": self.draft,
             "draft_shown": self.draft_shown,
+            "spectra": self.spectra,
             "heard": self.heard,
         }
         arrays |= _stack_arrays("memory", self.memory)
@@ -181,6 +185,7 @@ def _state_from(arrays: Arrays) -> TimelineState:
         primed_sample=numbers[8],
         by_teacher=bool(numbers[9]),
         drawn_from=numbers[10],
+        spectra=arrays["spectra"],
         heard=arrays["heard"],
         frame_samples=numbers[5],
         lookahead_frames=numbers[6],

@@ -14,6 +14,8 @@ ROLL_FRAME_SAMPLES = 512
 
 NOTE_FIELDS = ("start_sample", "end_sample", "pitch", "velocity", "program", "stem")
 DRUM_PROGRAM = 128
+UNNAMED_PROGRAM = 129
+"""Of a note whose instrument nobody named: no family sounds."""
 NOTE_LIMITS = {"pitch": (2, 127), "velocity": (3, 127), "program": (4, DRUM_PROGRAM)}
 """Each field's column and largest value; the least is 0."""
 PITCHES = 128
@@ -94,7 +96,8 @@ def _tone(roll: Roll, span: tuple[int, int], pitch: int, velocity: int, family: 
     roll[sounds, SOUNDING][:, pitch] = loud
     roll[sounds, FAST][:, pitch] = loud * np.exp(-age / _FAST_S)
     roll[sounds, SLOW][:, pitch] = loud * np.exp(-age / _SLOW_S)
-    roll[sounds, FAMILY][:, family] = 1
+    if family < FAMILIES - 1:
+        roll[sounds, FAMILY][:, family] = 1
     ends = slice(max(last, 0), min(max(last + _RELEASE_FRAMES, 0), len(roll)))
     since = (np.arange(ends.start, ends.stop) - last) * _SECONDS_PER_FRAME
     release = roll[ends, RELEASE]

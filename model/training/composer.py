@@ -1,7 +1,7 @@
 """Learns the composer: next notes from heard and sure ones, in any key.
 
-The past before a random splice is what the ear makes of true codes, as it will
-be of a recorded section; after it the notes are given. Every step predicts the
+The past before a random splice is what the listener makes of the audio, as it
+will be of a recorded section; after it the notes are given. Every step predicts the
 true notes of the next.
 """
 
@@ -13,15 +13,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float16
+from jaxtyping import Float16, Shaped
 from torch import Tensor
 from torch.nn import functional as F
 
-from model.composer import FEATURES, PITCHES, Composer, heard, score_of, sure
+from model.composer import FEATURES, LOWEST_PITCH, PITCHES, Composer, heard, score_of, sure
 from model.config import SMALL
-from model.finisher import Finisher
-from model.training.codes import CodedExample, open_coded
-from model.training.examples import FRAME_SAMPLES, GROUP
+from model.data.dataset import Example, open_split
+from model.listener import Listener
+from model.listening import STEP_SAMPLES
+from model.training.listener import spectra_of
 from model.training.loop import Figures, LoopConfig, load_averaged, train
 
 TRANSPOSITION = 6
@@ -30,43 +31,47 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class HeardExample:
-    """An example with what the ear hears in its mix, a row a roll frame."""
+    """An example's notes with what the listener hears in its mix, step by step."""
 
-    coded: CodedExample
-    likely: Float16[np.ndarray, "groups pitches"]
+    example: Example
+    likely: Float16[np.ndarray, "steps rows states"]
 
 
 @torch.no_grad()
-def hear_all(finisher: Finisher, examples: Sequence[CodedExample]) -> list[HeardExample]:
-    """Return the examples as the ear hears them."""
+def hear_all(listener: Listener, folder: Path) -> list[HeardExample]:
+    """Return the examples of the training split as the listener hears them."""
+    examples = open_split(folder, "train")
     made: list[HeardExample] = []
-    for coded in examples:
-        codes = torch.as_tensor(coded.mix.astype(np.int64))[None]
-        likely = finisher.hear(codes)[0].float().sigmoid()
-        whole = len(likely) // GROUP * GROUP
-        rows = np.asarray(likely, np.float32)[:whole].reshape(-1, GROUP, PITCHES)
-        made.append(HeardExample(coded=coded, likely=rows.mean(1).astype(np.float16)))
+    for example, one in zip(examples, spectra_of(folder, "train", examples), strict=True):
+        spectra = torch.as_tensor(one.spectra.astype(np.float32))[None]
+        likely = listener(spectra)[0].sigmoid().numpy().astype(np.float16)
+        made.append(HeardExample(example=example, likely=likely))
     return made
 
 
 def random_steps(
-    example: HeardExample, steps: int, step_frames: int, random: np.random.Generator
+    one: HeardExample, steps: int, random: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the features of a stretch and the true states of the steps that follow each."""
-    groups = step_frames // GROUP
-    first = int(random.integers(len(example.likely) - (steps + 1) * groups))
-    step_samples = step_frames * FRAME_SAMPLES
-    start = first * GROUP * FRAME_SAMPLES
-    score = score_of(example.coded.example.notes, start, steps + 1, step_samples)
-    likely = example.likely[first : first + steps * groups].astype(np.float32)
-    likely = likely.reshape(steps, groups, PITCHES).mean(1)
+    first = int(random.integers(len(one.likely) - steps))
+    score = score_of(one.example.notes, first * STEP_SAMPLES, steps + 1, STEP_SAMPLES)
+    likely = one.likely[first : first + steps].astype(np.float32)
     shift = int(random.integers(-TRANSPOSITION, TRANSPOSITION + 1))
-    score, likely = np.roll(score, shift, axis=1), np.roll(likely, shift, axis=1)
+    score, likely = _transposed(score, shift), _transposed(likely, shift)
     splice = _splice(steps, random)
     features = np.concatenate([heard(likely[:splice]), sure(score[splice:steps])])
     unheard = int(random.integers(steps)) if random.random() < 0.3 else 0
     features[:unheard] = 0
     return features, score[1:]
+
+
+def _transposed(
+    rows: Shaped[np.ndarray, "steps rows ..."], shift: int
+) -> Shaped[np.ndarray, "steps rows ..."]:
+    """Return the pitches moved; drums stay."""
+    moved = rows.copy()
+    moved[:, LOWEST_PITCH:] = np.roll(rows[:, LOWEST_PITCH:], shift, axis=1)
+    return moved
 
 
 def _splice(steps: int, random: np.random.Generator) -> int:
@@ -89,7 +94,7 @@ def step_of(
         states = np.zeros((batch, steps, PITCHES), np.int64)
         for row in range(batch):
             example = examples[int(numbers.integers(len(examples)))]
-            made = random_steps(example, steps, composer.config.step_frames, numbers)
+            made = random_steps(example, steps, numbers)
             features[row], states[row] = made
         with torch.autocast("cpu", torch.bfloat16):
             scores = composer(torch.as_tensor(features))
@@ -115,10 +120,10 @@ def main() -> None:
     torch.default_generator.manual_seed(arguments.seed)
     torch.set_num_threads(1)
     assert SMALL.composer is not None
-    assert SMALL.finisher is not None
-    finisher = Finisher(SMALL.finisher)
-    load_averaged(finisher, arguments.runs / "finisher")
-    examples = hear_all(finisher, open_coded(arguments.data, "train"))
+    assert SMALL.listener is not None
+    listener = Listener(SMALL.listener)
+    load_averaged(listener, arguments.runs / "listener")
+    examples = hear_all(listener, arguments.data)
     log.info("heard %d examples", len(examples))
     composer = Composer(SMALL.composer)
     train(

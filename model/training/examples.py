@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Int16
 from torch import Tensor
 
 from model.conditioning.embeddings import FrameInputs
@@ -25,6 +25,14 @@ UNNAMED_SHARE = 0.3
 """So often notes come without drums and without their instruments, as composed ones do."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Source:
+    """The whole excerpt, mix or stem, that a stretch was taken from, and the stretch's start."""
+
+    audio: Int16[np.ndarray, " samples"]
+    start_sample: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
     """Codes of a stretch and all that may be known of it."""
@@ -34,9 +42,11 @@ class Batch:
     played: Float[Tensor, "batch frames played"]
     """What the finisher reads of the notes, whether they are told or not."""
     audio: Float[Tensor, "batch samples"]
+    sources: tuple[Source, ...]
+    """Where each row comes from."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Item:
     codes: np.ndarray
     audio: np.ndarray
@@ -49,6 +59,7 @@ class _Item:
     genre: int
     total: float
     start: int
+    source: Source
 
 
 def random_batch(
@@ -80,6 +91,7 @@ def random_batch(
         inputs=inputs,
         played=_stack([item.played for item in items]),
         audio=_stack([item.audio for item in items]) / 32768,
+        sources=tuple(item.source for item in items),
     )
 
 
@@ -118,6 +130,7 @@ def _item(coded: CodedExample, frames: int, random: np.random.Generator) -> _Ite
         genre=GENRES.index(example.labels.genre) + 1 if labelled else 0,
         total=float(example.num_samples) if random.random() < 0.3 else 0.0,
         start=start,
+        source=Source(audio=audio, start_sample=start),
     )
 
 

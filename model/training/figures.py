@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from model.bundle import TOP, Bundle
 from model.codec import Level
 from model.data.dataset import Example, open_split
+from model.finisher import Material
 from model.similarity import mel_similarity
 from model.training.codec import random_clips
 from model.training.codes import CodedExample, open_coded
@@ -89,7 +90,16 @@ def _finisher_figures(bundle: Bundle, coded: Sequence[CodedExample]) -> dict[str
     inner = slice(LEAD_FRAMES * FRAME_SAMPLES, -TAIL_FRAMES * FRAME_SAMPLES)
     decoded = bundle.codec.level(TOP).decode(crops.codes)
     heard = torch.zeros_like(crops.codes, dtype=torch.bool)
-    made = bundle.finisher(crops.codes, crops.played, heard, ~heard, decoded, 0)[:, inner]
+    material = Material(
+        codes=crops.codes,
+        played=crops.played,
+        drawn=heard,
+        decoded=decoded,
+        trusted=~heard,
+        memory=crops.memory,
+        remembered=crops.remembered,
+    )
+    made = bundle.finisher(material, 0)[:, inner]
     true = crops.audio[:, inner]
     terms = spectral_terms(made, true)
     pairs = zip(made, true, strict=True)

@@ -2,28 +2,30 @@
 
 Phases are free, so no waveform term. First on true codes, half of them
 disturbed; then (`--student`) two times in three on what the student draws in their
-place, so that it learns what to trust.
+place, so that it learns what to trust. What it recalls is an earlier stretch
+of the same excerpt, up to 8 s that ended up to 8 s ago; sometimes nothing.
 """
 
 import argparse
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
 from model.codec import Level
 from model.conditioning.roll import PITCHES, ROLL_FRAME_SAMPLES, played_of, roll_of
 from model.config import SMALL, SMALL_CODEC
-from model.finisher import Finisher, played_by_ear
+from model.finisher import Finisher, Material, played_by_ear
+from model.listening import BEFORE_SAMPLES, STEP_SAMPLES, step_spectra
 from model.student import Student
 from model.training.codes import TOP, CodedExample, open_coded
-from model.training.examples import Batch, random_batch
+from model.training.examples import Batch, Source, random_batch
 from model.training.loop import Figures, LoopConfig, load_averaged, train
 from model.training.losses import spectral_terms
 
@@ -34,6 +36,11 @@ FRAME_SAMPLES = 128
 GROUP = ROLL_FRAME_SAMPLES // FRAME_SAMPLES
 RESOLUTIONS = ((2048, 512, 2048), (1024, 256, 1024), (512, 128, 512), (256, 64, 256))
 EAR_SHARE = 0.3
+MEMORY_STEPS = 172
+"""What the finisher recalls at most, 8 s."""
+MEMORY_AGE_SAMPLES = 8 * 44_100
+LEAST_STEPS = 4
+FORGOTTEN_SHARE = 0.1
 DRAWN_FRAMES = 1024
 CROPS_EACH = 3
 DRAW_TEMPERATURES = (0.5, 1.0)
@@ -47,6 +54,8 @@ class Crops:
     codes: Int[Tensor, "batch frames"]
     played: Float[Tensor, "batch frames played"]
     audio: Float[Tensor, "batch samples"]
+    memory: Float[Tensor, "batch steps features"]
+    remembered: Bool[Tensor, "batch steps"]
 
 
 def random_crops(examples: Sequence[CodedExample], size: int, random: np.random.Generator) -> Crops:
@@ -54,6 +63,7 @@ def random_crops(examples: Sequence[CodedExample], size: int, random: np.random.
     codes: list[np.ndarray] = []
     played: list[np.ndarray] = []
     audio: list[np.ndarray] = []
+    sources: list[Source] = []
     for _ in range(size):
         coded = examples[int(random.integers(len(examples)))]
         groups = (len(coded.mix) - CROP_FRAMES) // GROUP
@@ -65,11 +75,32 @@ def random_crops(examples: Sequence[CodedExample], size: int, random: np.random.
         roll = roll_of(notes, start, CROP_FRAMES // GROUP)
         played.append(np.repeat(played_of(roll), GROUP, axis=0))
         audio.append(samples[start : start + CROP_FRAMES * FRAME_SAMPLES].astype(np.float32))
+        sources.append(Source(audio=samples, start_sample=start))
+    memory, remembered = memories(sources, random)
     return Crops(
         codes=torch.as_tensor(np.stack(codes)),
         played=torch.as_tensor(np.stack(played)),
         audio=torch.as_tensor(np.stack(audio)) / 32768,
+        memory=memory,
+        remembered=remembered,
     )
+
+
+def memories(
+    sources: Sequence[Source], random: np.random.Generator
+) -> tuple[Float[Tensor, "batch steps features"], Bool[Tensor, "batch steps"]]:
+    """Return spectra of what was heard before each source's start, and which steps are given."""
+    audio = np.zeros((len(sources), BEFORE_SAMPLES + MEMORY_STEPS * STEP_SAMPLES), np.float32)
+    given = torch.zeros(len(sources), MEMORY_STEPS, dtype=torch.bool)
+    for row, source in enumerate(sources):
+        end = source.start_sample - int(random.integers(MEMORY_AGE_SAMPLES))
+        steps = min(int(random.integers(MEMORY_STEPS // 4, MEMORY_STEPS + 1)), end // STEP_SAMPLES)
+        if steps < LEAST_STEPS or random.random() < FORGOTTEN_SHARE:
+            continue
+        heard = source.audio[max(0, end - steps * STEP_SAMPLES - BEFORE_SAMPLES) : end]
+        audio[row, -len(heard) :] = heard
+        given[row, -steps:] = True
+    return step_spectra(torch.as_tensor(audio) / 32768), given
 
 
 def _source(
@@ -106,6 +137,9 @@ def drawn_crops(
     rows = np.repeat(np.arange(len(codes)), CROPS_EACH)
     starts = random.integers(DRAWN_FRAMES - CROP_FRAMES, size=len(rows))
     places = [(int(row), int(start)) for row, start in zip(rows, starts, strict=True)]
+    memory, remembered = memories(
+        [_moved(batch.sources[row], start) for row, start in places], random
+    )
     return Crops(
         codes=torch.stack([codes[row, at : at + CROP_FRAMES] for row, at in places]),
         played=torch.stack([batch.played[row, at : at + CROP_FRAMES] for row, at in places]),
@@ -115,7 +149,13 @@ def drawn_crops(
                 for row, at in places
             ]
         ),
+        memory=memory,
+        remembered=remembered,
     )
+
+
+def _moved(source: Source, frames: int) -> Source:
+    return replace(source, start_sample=source.start_sample + frames * FRAME_SAMPLES)
 
 
 @torch.no_grad()
@@ -173,7 +213,16 @@ def step_of(
         with torch.autocast("cpu", torch.bfloat16):
             with torch.no_grad():
                 decoded = level.decode(codes)
-            made = finisher(codes, played, marked, trusted, decoded.float(), first)
+            material = Material(
+                codes=codes,
+                played=played,
+                drawn=marked,
+                decoded=decoded.float(),
+                trusted=trusted,
+                memory=crops.memory,
+                remembered=crops.remembered,
+            )
+            made = finisher(material, first)
         inner = slice(LEAD_FRAMES * FRAME_SAMPLES, -TAIL_FRAMES * FRAME_SAMPLES)
         made = made[:, inner]
         terms = spectral_terms(made, crops.audio[:, inner], RESOLUTIONS)

@@ -43,6 +43,7 @@ def trained_bundle(runs: Path) -> Bundle:
     load_averaged(bundle.top, runs / f"prior{TOP}")
     load_averaged(bundle.student, runs / "student")
     load_averaged(bundle.finisher, runs / "finisher")
+    load_averaged(bundle.listener, runs / "listener")
     load_averaged(bundle.composer, runs / "composer")
     share_codebook(bundle)
     return bundle

@@ -29,6 +29,7 @@ def trainable_parts(bundle: Bundle) -> dict[str, nn.Module]:
         "student": bundle.student,
         "finisher": bundle.finisher,
         "composer": bundle.composer,
+        "listener": bundle.listener,
     }
 
 

@@ -7,6 +7,7 @@ import torch
 from model.composer import (
     FEATURES,
     HELD,
+    HIT_KEYS,
     OFF,
     PITCHES,
     STRUCK,
@@ -37,7 +38,7 @@ def notes_from(*rows):
         [],
         [(0, 1, 60)],
         [(0, 3, 60), (3, 5, 60)],
-        [(1, 4, 40), (1, 4, 47), (2, 9, 127), (6, 7, 0)],
+        [(1, 4, 40), (1, 4, 47), (2, 9, 127), (6, 7, 12)],
     ],
     ids=len,
 )
@@ -77,10 +78,21 @@ def test_a_pitch_struck_again_is_another_note():
     assert np.array_equal(notes_of(score, 0, VOICE), notes_from((0, 1, 50), (1, 3, 50), (3, 4, 50)))
 
 
-def test_drums_are_left_out():
-    note = notes_from((1, 2, 38))
-    note[:, 4] = DRUM_PROGRAM
-    assert not score_of(note, 0, 5, STEP).any()
+def test_drums_are_struck_in_their_kind_s_row_and_written_as_its_key():
+    kick, snare, hat, crash = 35, 40, 44, 49
+    notes = notes_from((1, 2, kick), (1, 2, hat), (3, 4, snare), (5, 6, crash))
+    notes[:, 4] = DRUM_PROGRAM
+    score = score_of(notes, 0, 8, STEP)
+    assert [np.flatnonzero(score[:, row]).tolist() for row in range(5)] == [[1], [3], [1], [5], []]
+    assert set(score.flatten().tolist()) == {OFF, STRUCK}
+    written = notes_of(score, 0, VOICE)
+    assert sorted(written[:, 2].tolist()) == sorted(HIT_KEYS)
+    assert (written[:, 4] == DRUM_PROGRAM).all()
+    assert np.array_equal(score_of(written, 0, 8, STEP), score)
+
+
+def test_a_note_below_the_pitches_is_no_drum():
+    assert not score_of(notes_from((1, 2, 3)), 0, 5, STEP).any()
 
 
 def test_features_tell_what_is_sure_from_what_is_heard():
@@ -94,10 +106,12 @@ def test_features_tell_what_is_sure_from_what_is_heard():
         [0, 1, 0],
     ]
     assert flag.all()
-    likely = np.full((3, PITCHES), 0.25, np.float32)
+    likely = np.full((3, PITCHES, 2), 0.25, np.float32)
+    likely[..., 1] = 0.125
     doubtful = heard(likely)
-    assert np.array_equal(doubtful[:, :PITCHES], likely)
-    assert not doubtful[:, PITCHES:].any()
+    assert (doubtful[:, :PITCHES] == 0.25).all()
+    assert (doubtful[:, PITCHES : 2 * PITCHES] == 0.125).all()
+    assert not doubtful[:, 2 * PITCHES :].any()
 
 
 @pytest.fixture(scope="module")

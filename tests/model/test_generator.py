@@ -286,8 +286,11 @@ def test_blocks_join_without_a_seam(generator):
     audio = decoded(generator, state)
     render = generator._finishing.render
     frames = len(audio) // FRAME
-    whole = render(state.codes, state.known, (0, frames), state.drawn_from)
-    np.testing.assert_allclose(audio, whole, atol=1e-4)
+    # A prime's block recalls what lies before it, the rest the whole prime.
+    first = -(-PRIME // CHUNK) * CHUNK // FRAME
+    span = (first, frames)
+    whole = render(state.codes, state.known, span, state.drawn_from, state.spectra)
+    np.testing.assert_allclose(audio[first * FRAME :], whole, atol=1e-4)
 
 
 @pytest.mark.parametrize("block", [-1, 2, 10**6])

@@ -8,8 +8,9 @@ import torch
 from model.bundle import TOP, empty_bundle
 from model.codec import Level
 from model.config import SMALL, SMALL_CODEC
-from model.finisher import Finisher, played_by_ear
+from model.finisher import Finisher, Material, played_by_ear
 from model.grid import TOP_DECODER_BEFORE_FRAMES, grid_of
+from model.listening import FEATURES
 from model.transformer import Transformer
 from tests.model.tiny import CARD, randomised, reach_of
 
@@ -24,6 +25,18 @@ def grid():
     return grid_of(empty_bundle(SMALL, CARD))
 
 
+def material(codes, played, decoded):
+    return Material(
+        codes=codes,
+        played=played,
+        drawn=torch.zeros_like(codes, dtype=torch.bool),
+        trusted=torch.ones_like(codes, dtype=torch.bool),
+        decoded=decoded,
+        memory=torch.zeros(1, 3, FEATURES),
+        remembered=torch.ones(1, 3, dtype=torch.bool),
+    )
+
+
 @pytest.fixture(scope="module")
 def way():
     """Return SMALL's way from sound to sound: encode, quantise, hear notes, decode, finish.
@@ -35,13 +48,12 @@ def way():
     finisher = randomised(Finisher(SMALL.finisher, codebook_size=FRAMES), gain=0.5).eval()
     torch.nn.init.constant_(finisher.ear.leave.bias, 1.0)
     codes = torch.arange(FRAMES)[None]
-    flags = torch.zeros(1, FRAMES, dtype=torch.bool), torch.ones(1, FRAMES, dtype=torch.bool)
 
     def made(samples):
         latents = level.quantizer.straight_through(level.latents(samples))[0]
         finisher.codebook = latents[0].t()
         played = played_by_ear(finisher.hear(codes))
-        return finisher(codes, played, *flags, level.render(latents), 7)
+        return finisher(material(codes, played, level.render(latents)), 7)
 
     return made, finisher
 
@@ -65,12 +77,11 @@ def test_a_block_needs_no_code_beyond_the_finisher_s_reach(way, grid):
     latents = torch.randn(FRAMES, 64, generator=torch.Generator().manual_seed(1))
     level = randomised(Level(SMALL_CODEC, TOP)).eval()
     codes = torch.arange(FRAMES)[None]
-    flags = torch.zeros(1, FRAMES, dtype=torch.bool), torch.ones(1, FRAMES, dtype=torch.bool)
 
     def made(rows):
         finisher.codebook = rows.t()
         played = played_by_ear(finisher.hear(codes))
-        return finisher(codes, played, *flags, level.render(rows[None]), 7)
+        return finisher(material(codes, played, level.render(rows[None])), 7)
 
     reaches = [reach_of(made, latents.t(), FRAME * HOP + offset) for offset in (0, 65, 127)]
     first, last = min(r[0] for r in reaches), max(r[1] for r in reaches)

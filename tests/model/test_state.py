@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from model.errors import CheckpointError
+from model.listening import FEATURES
 from model.state import STATE_VERSION, Level, TimelineState, restored
 from model.streaming import LayerState
 from model.values import Known, StemAudio, nothing_known
@@ -57,7 +58,8 @@ def state_of(dtype=torch.float32, **changes):
         "primed_sample": 1280,
         "by_teacher": True,
         "drawn_from": 77,
-        "heard": np.ones((3, 128), np.float16),
+        "heard": np.ones((3, 128, 2), np.float16),
+        "spectra": np.full((5, FEATURES), 0.5, np.float16),
         "frame_samples": 128,
         "lookahead_frames": 5,
     }
@@ -126,7 +128,7 @@ def test_a_state_cut_short_is_refused(share):
         restored(data[: int(share * len(data))])
 
 
-@pytest.mark.parametrize("position", [0.3, 0.7])
+@pytest.mark.parametrize("position", [0.3, 0.65])
 def test_a_flipped_byte_is_noticed_or_refused(position):
     data = bytearray(state_of().to_bytes())
     data[int(position * len(data))] ^= 0xFF
@@ -155,7 +157,8 @@ def test_another_version_is_refused_by_number():
 
 def test_all_that_is_held_is_counted():
     state = state_of()
-    held = 100 * 4 + 30 * 2 + 12 * 8 + 50 * 4 + 64 * 2 + 64 + 2 * 9 * 2 + 3 * 128 * 2
+    held = 100 * 4 + 30 * 2 + 12 * 8 + 50 * 4 + 64 * 2 + 64 + 2 * 9 * 2 + 3 * 128 * 4
+    held += 5 * FEATURES * 2
     pages = sum(4 * (rows * 4 * 6 + 3 * 6) for rows in (1, 5, 2, 2))
     assert state.nbytes == held + pages
     assert state_of(torch.bfloat16).nbytes == held + pages // 2

@@ -1,0 +1,79 @@
+"""A timeline's ears: spectra of every step heard, and the notes in them.
+
+Spectra are what the finisher recalls, notes what the composer goes on with.
+Both are computed in groups of a fixed size on the anchor's grid, so that they
+are the same however the audio arrives.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from jaxtyping import Float16, Float32
+
+from model.bundle import Bundle
+from model.grid import Grid
+from model.listener import SILENCE
+from model.listening import BEFORE_SAMPLES, FEATURES, STEP_SAMPLES, step_spectra
+from model.state import TimelineState
+
+GROUP_STEPS = 16
+"""Steps that the listener takes at once; a step alone would cost four times as much."""
+
+
+class Attending:
+    """Keeps `spectra` and `heard` of timelines up with their codes."""
+
+    def __init__(self, bundle: Bundle, grid: Grid) -> None:
+        self._listener = bundle.listener
+        self._chunk_samples = grid.chunk_samples
+        self._chunk_steps = grid.chunk_samples // STEP_SAMPLES
+
+    @torch.no_grad()
+    def listened(self, state: TimelineState) -> TimelineState:
+        """Return the state with spectra of all settled whole steps, and notes of whole groups.
+
+        Once the timeline generates, the last group is heard as far as it goes.
+        """
+        ready = state.settled_sample // STEP_SAMPLES
+        spectra = [state.spectra]
+        done = len(state.spectra)
+        while done < ready:
+            rows = self._spectra(state, done // self._chunk_steps)[: ready - done]
+            spectra.append(rows.astype(np.float16))
+            done += len(rows)
+        state = replace(state, spectra=np.concatenate(spectra))
+        return state if self._told(state) else self._noted(state, ready)
+
+    def _spectra(self, state: TimelineState, chunk: int) -> Float32[np.ndarray, "steps features"]:
+        """Return a chunk's spectra; before the anchor there was silence, and after the end."""
+        start = chunk * self._chunk_samples - BEFORE_SAMPLES - state.audio_start
+        window = np.zeros(BEFORE_SAMPLES + self._chunk_samples, np.float32)
+        heard = state.audio[max(0, start) : max(0, start) + len(window) - max(0, -start)]
+        window[max(0, -start) : max(0, -start) + len(heard)] = heard
+        return step_spectra(torch.as_tensor(window)[None])[0].numpy()
+
+    def _noted(self, state: TimelineState, ready: int) -> TimelineState:
+        heard = [state.heard]
+        done = len(state.heard)
+        while done + GROUP_STEPS <= ready or (state.generating and done < ready):
+            rows = self._notes(state.spectra, done)[: ready - done]
+            heard.append(rows)
+            done += len(rows)
+        return replace(state, heard=np.concatenate(heard))
+
+    def _notes(
+        self, spectra: Float16[np.ndarray, "steps features"], first: int
+    ) -> Float16[np.ndarray, "group rows states"]:
+        before = self._listener.before_steps
+        window = np.full((before + GROUP_STEPS, FEATURES), SILENCE, np.float32)
+        known = spectra[max(0, first - before) : first + GROUP_STEPS]
+        offset = max(0, before - first)
+        window[offset : offset + len(known)] = known
+        logits = self._listener(torch.as_tensor(window)[None])[0, before:]
+        return logits.sigmoid().numpy().astype(np.float16)
+
+    def _told(self, state: TimelineState) -> bool:
+        """Return whether notes are known to the end of what was heard: then nobody need guess."""
+        ends = [last for _, last in state.known.spans()]
+        return bool(ends) and max(ends) >= state.settled_sample > 0
