@@ -27,7 +27,7 @@ from model.student import Student
 from model.training.codes import TOP, CodedExample, open_coded
 from model.training.examples import Batch, Source, random_batch
 from model.training.loop import Figures, LoopConfig, load_averaged, train
-from model.training.losses import spectral_terms
+from model.training.losses import band_energy_error, spectral_terms
 
 CROP_FRAMES = 192
 LEAD_FRAMES = 48
@@ -35,6 +35,7 @@ TAIL_FRAMES = 8
 FRAME_SAMPLES = 128
 GROUP = ROLL_FRAME_SAMPLES // FRAME_SAMPLES
 RESOLUTIONS = ((2048, 512, 2048), (1024, 256, 1024), (512, 128, 512), (256, 64, 256))
+BAND_WEIGHT = 0.5
 EAR_SHARE = 0.3
 MEMORY_STEPS = 172
 """What the finisher recalls at most, 8 s."""
@@ -42,7 +43,7 @@ MEMORY_AGE_SAMPLES = 8 * 44_100
 LEAST_STEPS = 4
 FORGOTTEN_SHARE = 0.1
 DRAWN_FRAMES = 1024
-CROPS_EACH = 3
+CROPS_EACH = 6
 DRAW_TEMPERATURES = (0.5, 1.0)
 DISTURBED_SHARE = 0.5
 
@@ -166,13 +167,13 @@ def draw(student: Student, batch: Batch, random: np.random.Generator) -> Tensor:
     place = torch.arange(batch.codes.shape[1]) % config.group_frames
     temperature = random.uniform(*DRAW_TEMPERATURES)
     codes, shown = batch.codes.clone(), torch.zeros_like(batch.codes, dtype=torch.bool)
+    with torch.autocast("cpu", torch.bfloat16):
+        conditions = student.conditions(batch.inputs)
+        clean = student.embed(batch.codes, torch.ones_like(shown), conditions)
     for turn in range(config.passes):
         now = torch.isin(place, torch.tensor(config.decided(turn, config.passes)))
         with torch.autocast("cpu", torch.bfloat16):
-            clean = student.embed(
-                batch.codes, torch.ones_like(shown), student.conditions(batch.inputs)
-            )
-            masked = student.embed(codes, shown, student.conditions(batch.inputs))
+            masked = student.embed(codes, shown, conditions)
             logits = student.logits(student.transformer.against(clean, masked))[:, now]
         chances = (logits.float() / temperature).softmax(-1).flatten(0, 1)
         drawn = torch.multinomial(chances, 1, generator=generator)
@@ -226,12 +227,14 @@ def step_of(
         inner = slice(LEAD_FRAMES * FRAME_SAMPLES, -TAIL_FRAMES * FRAME_SAMPLES)
         made = made[:, inner]
         terms = spectral_terms(made, crops.audio[:, inner], RESOLUTIONS)
-        loss = terms.convergence + terms.log_magnitude + 20 * hearing
+        bands = band_energy_error(made, crops.audio[:, inner])
+        loss = terms.convergence + terms.log_magnitude + BAND_WEIGHT * bands + 20 * hearing
         hit = ((heard > 0) & (truth > 0)).sum() * 2
         f1 = hit / ((heard > 0).sum() + truth.sum()).clamp(min=1)
         return loss, {
             "convergence": float(terms.convergence.detach()),
             "log": float(terms.log_magnitude.detach()),
+            "bands": float(bands.detach()),
             "ear_f1": float(f1),
             "drawn_log": float(terms.log_magnitude.detach()) * (1.5 if drawn else 0),
         }

@@ -4,6 +4,7 @@ Magnitude terms follow the multi-resolution spectral loss of the paper
 (section 3.3); the log term weighs quiet partials, which music lives on.
 """
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -14,6 +15,8 @@ from torch import Tensor
 MonoBatch = Float[Tensor, "batch samples"]
 QUIETEST = 20.0
 """Norm of a magnitude spectrum below which a clip counts as silence, about -50 dBFS."""
+BAND_FLOOR = 0.05
+"""Power under which a band counts as silent, about -90 dBFS of a sine."""
 RESOLUTIONS = ((2048, 240, 1200), (1024, 120, 600), (512, 50, 240))
 """Transform size, hop and window in samples, as published."""
 
@@ -46,6 +49,25 @@ def spectral_terms(
     )
 
 
+def band_energy_error(
+    made: MonoBatch, true: MonoBatch, *, bands: int = 32, frames: int = 8
+) -> Float[Tensor, ""]:
+    """Return how far the energies of bands lie apart, in nepers, averaged over stretches.
+
+    Fine log spectra that a model is unsure of pull it below the truth's level;
+    energies summed over `frames` spectra and a band pull it back.
+    """
+    size, hop = 2048, 512
+    filters = _band_filters(size, bands).to(made.device)
+    logs: list[Tensor] = []
+    for audio in (made, true):
+        power = _magnitude(audio, size, hop, size).square().transpose(1, 2)
+        whole = power.shape[1] // frames * frames
+        pooled = (power[:, :whole] @ filters).unflatten(1, (-1, frames)).mean(2)
+        logs.append(0.5 * (pooled + BAND_FLOOR).log())
+    return (logs[0] - logs[1]).abs().mean()
+
+
 def relative_error(made: MonoBatch, true: MonoBatch) -> Float[Tensor, ""]:
     """Return the waveform error's energy relative to the signal's, averaged over the batch."""
     energy = true.square().mean(1).clamp(min=1e-5)
@@ -74,6 +96,15 @@ def _magnitude(audio: MonoBatch, size: int, hop: int, window: int) -> Tensor:
         return_complex=True,
     )
     return (spectrum.real.square() + spectrum.imag.square() + 1e-9).sqrt()
+
+
+@lru_cache(maxsize=4)
+def _band_filters(size: int, bands: int) -> Float[Tensor, "bins bands"]:
+    """Return rectangles that share out all bins, evenly on the ear's scale of pitch."""
+    hz = torch.arange(size // 2 + 1) * (44_100 / size)
+    place = (1 + hz / 700).log() / math.log(1 + 22_050 / 700) * bands
+    index = place.long().clamp(max=bands - 1)
+    return torch.nn.functional.one_hot(index, bands).float()
 
 
 @lru_cache(maxsize=16)

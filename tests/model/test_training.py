@@ -1,6 +1,7 @@
 """Training: time-boxed, resumable; losses that fall to nothing; masks as the sampler shows them."""
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +12,15 @@ from torch import nn
 from model.codec import Level
 from model.composer import Composer
 from model.config import SMALL, TINY
+from model.listening import FEATURES, FINE_BINS
 from model.store import SHIPPED, load_bundle
 from model.training import loop
 from model.training.__main__ import STAGES, command_of
+from model.training.examples import Source
+from model.training.finisher import memories
+from model.training.listener import coloured
 from model.training.loop import LoopConfig, load_averaged, train
-from model.training.losses import relative_error, snr_db, spectral_terms
+from model.training.losses import band_energy_error, relative_error, snr_db, spectral_terms
 from model.training.student import shown_frames
 from model.training.unpack import unpack
 
@@ -120,6 +125,35 @@ def test_spectral_terms_are_nothing_for_equals_and_grow_with_the_difference():
             float(getattr(spectral_terms(made, true), name)) for made in (true, near, far)
         )
         assert same < 1e-6 < close < away
+
+
+def test_a_gain_is_the_error_of_every_band():
+    true = 0.1 * torch.randn(2, 3 * 4096, generator=torch.Generator().manual_seed(0))
+    assert float(band_energy_error(true, true)) == 0
+    assert float(band_energy_error(0.5 * true, true)) == pytest.approx(math.log(2), abs=0.01)
+    assert float(band_energy_error(2 * true, true)) == pytest.approx(math.log(2), abs=0.01)
+
+
+def test_colour_moves_level_tone_and_tuning_and_keeps_the_music():
+    spectra = torch.full((64, 3, FEATURES), -1.0)
+    spectra[:, :, 100] = 1.0
+    made = coloured(spectra, torch.Generator().manual_seed(0))
+    assert torch.isfinite(made).all()
+    peaks = made[:, 0, :FINE_BINS].argmax(-1)
+    assert set(peaks.tolist()) <= {98, 99, 100, 101, 102}
+    assert len(set(peaks.tolist())) > 1
+    assert float(made[:, 0, 100].std()) > 0.1
+
+
+def test_what_is_remembered_ended_before_the_crop_began():
+    audio = np.zeros(20 * 44_100, np.int16)
+    audio[10 * 44_100 :] = 9000
+    source = Source(audio=audio, start_sample=10 * 44_100)
+    memory, remembered = memories([source] * 40, np.random.default_rng(0))
+    assert memory.shape[:2] == remembered.shape
+    assert remembered.any(1).float().mean() > 0.7
+    silence = memory[0, 0]
+    assert torch.allclose(memory, silence.expand_as(memory), atol=1e-4)
 
 
 def test_errors_are_relative_to_the_signal():
