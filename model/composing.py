@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from jaxtyping import Float64, Int8, Int64
+from jaxtyping import Bool, Float64, Int8, Int64
 
 from model.bundle import Bundle
 from model.composer import (
@@ -37,6 +37,11 @@ from model.values import Known, SamplingPlan
 LEVEL = 3
 """The composer's stream of noise, beside the three of the codec's levels."""
 LEAST_CHANCE = 0.005
+STRUCK_TEMPERATURE = 0.5
+MOST_STRUCK = 12
+SURELY_HEARD = 0.5
+DRAWS = PITCHES + 1
+"""Uniform numbers a step: one a row, and one for how many pitches are struck."""
 KEY_FLOOR = 0.01
 KEY_RANGE = (0.05, 2.0)
 """A pitch class that never sounded is struck this much more rarely, the commonest more often."""
@@ -72,21 +77,18 @@ class Composing:
     def compose(self, state: TimelineState, plan: SamplingPlan) -> TimelineState:
         """Return the state whose notes are known to the end of the chunk to come.
 
-        Between the last note given and the first composed nothing becomes
-        known: what was decoded there already stays as it is.
+        What sounds at the last note given, or heard, may be held on from there.
         """
         known = state.known
         begin = max(state.settled_sample, *(last for _, last in known.spans()), 0)
         first = -(-begin // self._step_samples)
         last = self._chunk_end(state) // self._step_samples
         score = self._drawn(state, first, last, plan)
-        notes = _joined(
-            known.notes, score, notes_of(score, first * self._step_samples, self._voice)
-        )
-        start = first * self._step_samples
-        if known.composed_span is not None:
-            start = known.composed_span[0]
-        composed = (start, max(last, first) * self._step_samples)
+        made = notes_of(score, first * self._step_samples, self._voice)
+        made = _held_from(made, score, first * self._step_samples, begin)
+        notes = _joined(known.notes, score, made, begin)
+        start = begin if known.composed_span is None else known.composed_span[0]
+        composed = (start, max(last * self._step_samples, begin))
         return replace(state, known=replace(known, notes=notes, composed_span=composed))
 
     def _drawn(self, state: TimelineState, first: int, last: int, plan: SamplingPlan) -> Score:
@@ -96,7 +98,9 @@ class Composing:
         for index in range(len(score)):
             scores = self._composer(torch.as_tensor(features[-window:])[None])[0, -1]
             chances = np.asarray((scores / plan.temperature).double().softmax(-1))
-            score[index] = _choice(_in_key(chances, features[-window:]), plan, first + index)
+            sounding = features[-1, :PITCHES] >= SURELY_HEARD
+            chances = _in_key(chances, features[-window:])
+            score[index] = _choice(chances, sounding, plan, first + index)
             features = np.concatenate([features, sure(score[index : index + 1])])
         return score
 
@@ -107,6 +111,9 @@ class Composing:
         ear = state.heard[max(0, start) : first].astype(np.float32)
         offset = max(0, -start)
         steps[offset : offset + len(ear)] = heard(ear)
+        if 0 < offset + len(ear) < window and len(ear):
+            # The step under way when the prime ended sounds like the one before it.
+            steps[offset + len(ear) :] = heard(ear[-1:] * np.array([1, 0], np.float32))
         score = score_of(state.known.notes, start * self._step_samples, window, self._step_samples)
         at = (start + np.arange(window)) * self._step_samples
         for begin, end in state.known.spans():
@@ -145,33 +152,72 @@ def _in_key(
 
 
 def _choice(
-    chances: Float64[np.ndarray, "pitches states"], plan: SamplingPlan, step: int
+    chances: Float64[np.ndarray, "pitches states"],
+    sounding: Bool[np.ndarray, " pitches"],
+    plan: SamplingPlan,
+    step: int,
 ) -> Int8[np.ndarray, " pitches"]:
-    """Return one state a pitch."""
+    """Return one state a row.
+
+    What sounds already, and drums, are drawn each by its own chances. Of the
+    silent pitches so many are struck as their chances say together, but which
+    ones is drawn cooler: many unlikely pitches would else be struck among them.
+    """
     draws = uniform(
         plan.seed,
         level=LEVEL,
         turn=0,
         variation=plan.variation,
-        first_frame=step * PITCHES,
-        frames=PITCHES,
+        first_frame=step * DRAWS,
+        frames=DRAWS,
     )
-    return (chances.cumsum(axis=1) <= draws[:, None]).sum(axis=1).clip(OFF, HELD).astype(np.int8)
+    states = (chances.cumsum(axis=1) <= draws[:PITCHES, None]).sum(axis=1).clip(OFF, HELD)
+    silent = ~sounding
+    silent[:LOWEST_PITCH] = False
+    states[silent] = OFF
+    likely = np.where(silent, chances[:, STRUCK], 0.0)
+    count = int((_counts(likely).cumsum() <= draws[PITCHES]).sum())
+    with np.errstate(divide="ignore"):
+        rank = np.log(likely) / STRUCK_TEMPERATURE - np.log(-np.log(draws[:PITCHES]))
+    rank[likely <= 0] = -np.inf
+    chosen = np.argsort(-rank, kind="stable")[: min(count, int((likely > 0).sum()))]
+    states[chosen] = STRUCK
+    return states.astype(np.int8)
+
+
+def _counts(chances: Float64[np.ndarray, " events"]) -> Float64[np.ndarray, " counts"]:
+    """Return how likely it is that so many of independent events happen, up to `MOST_STRUCK`."""
+    counts = np.zeros(MOST_STRUCK + 1)
+    counts[0] = 1.0
+    for chance in chances[chances > 0]:
+        counts[1:] = counts[1:] * (1 - chance) + counts[:-1] * chance
+        counts[0] *= 1 - chance
+    return counts / counts.sum()
+
+
+def _held_from(
+    made: Int64[np.ndarray, "made fields"], score: Score, seam: int, begin: int
+) -> Int64[np.ndarray, "made fields"]:
+    """Return the notes; what is held at the first step sounds from `begin` on."""
+    moved = made.copy()
+    held = (made[:, 0] == seam) & (made[:, 4] != DRUM_PROGRAM)
+    held &= score[0, made[:, 2]] == HELD if len(score) else False
+    moved[held, 0] = begin
+    return moved
 
 
 def _joined(
-    known: Notes, score: Score, made: Int64[np.ndarray, "made fields"]
+    known: Notes, score: Score, made: Int64[np.ndarray, "made fields"], begin: int
 ) -> Int64[np.ndarray, "joined fields"]:
     """Return the notes with the new ones; what is held over the seam is one note."""
     if not len(made):
         return known
-    start = int(made[:, 0].min())
     notes = known.copy()
     new: list[Notes] = []
     for index in range(len(made)):
         row = made[index : index + 1]
-        begin, end, pitch = (int(value) for value in row[0, :3])
-        held = begin == start and int(row[0, 4]) != DRUM_PROGRAM and score[0, pitch] != STRUCK
+        start, end, pitch = (int(value) for value in row[0, :3])
+        held = start == begin and int(row[0, 4]) != DRUM_PROGRAM and score[0, pitch] == HELD
         before = np.flatnonzero((notes[:, 1] == begin) & (notes[:, 2] == pitch))
         if held and before.size:
             notes[before[-1], 1] = end

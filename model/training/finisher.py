@@ -27,7 +27,7 @@ from model.student import Student
 from model.training.codes import TOP, CodedExample, open_coded
 from model.training.examples import Batch, Source, random_batch
 from model.training.loop import Figures, LoopConfig, load_averaged, train
-from model.training.losses import band_energy_error, spectral_terms
+from model.training.losses import band_energy_error, level_error, spectral_terms
 
 CROP_FRAMES = 192
 LEAD_FRAMES = 48
@@ -36,6 +36,7 @@ FRAME_SAMPLES = 128
 GROUP = ROLL_FRAME_SAMPLES // FRAME_SAMPLES
 RESOLUTIONS = ((2048, 512, 2048), (1024, 256, 1024), (512, 128, 512), (256, 64, 256))
 BAND_WEIGHT = 0.5
+LEVEL_WEIGHT = 1.0
 EAR_SHARE = 0.3
 MEMORY_STEPS = 172
 """What the finisher recalls at most, 8 s."""
@@ -228,13 +229,16 @@ def step_of(
         made = made[:, inner]
         terms = spectral_terms(made, crops.audio[:, inner], RESOLUTIONS)
         bands = band_energy_error(made, crops.audio[:, inner])
-        loss = terms.convergence + terms.log_magnitude + BAND_WEIGHT * bands + 20 * hearing
+        level_off = level_error(made, crops.audio[:, inner])
+        loss = terms.convergence + terms.log_magnitude + 20 * hearing
+        loss = loss + BAND_WEIGHT * bands + LEVEL_WEIGHT * level_off
         hit = ((heard > 0) & (truth > 0)).sum() * 2
         f1 = hit / ((heard > 0).sum() + truth.sum()).clamp(min=1)
         return loss, {
             "convergence": float(terms.convergence.detach()),
             "log": float(terms.log_magnitude.detach()),
             "bands": float(bands.detach()),
+            "level": float(level_off.detach()),
             "ear_f1": float(f1),
             "drawn_log": float(terms.log_magnitude.detach()) * (1.5 if drawn else 0),
         }

@@ -6,6 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from model.composer import LOWEST_PITCH
+from model.composing import _counts
+from model.conditioning.roll import DRUM_PROGRAM
 from model.values import StemAudio, nothing_known
 from tests.model.tiny import (
     CHUNK,
@@ -22,7 +25,6 @@ from tests.model.tiny import (
 PRIME = 2 * CHUNK + 3000
 SETTLED = (PRIME - 144) // 128 * 128
 STEP = 2048
-FIRST = -(-SETTLED // STEP) * STEP
 GIVEN = np.array([(0, CHUNK, 60, 100, 5, 0), (5000, CHUNK + 500, 64, 90, 40, 0)], np.int64)
 
 
@@ -40,7 +42,7 @@ def test_the_first_step_composes_to_the_end_of_the_chunk_and_every_chunk_once(ge
         phases.append(step.phase)
         spans.append(state.known.composed_span)
     assert phases == ["notes", "top", "top", "top"] * 3
-    assert spans == [(FIRST, chunk * CHUNK) for chunk in (3, 4, 5) for _ in range(4)]
+    assert spans == [(SETTLED, chunk * CHUNK) for chunk in (3, 4, 5) for _ in range(4)]
     assert state.known.notes_span is None
 
 
@@ -92,7 +94,7 @@ def test_nothing_is_composed_where_the_listener_hears_nothing():
 def test_given_notes_are_gone_on_with_and_the_gap_stays_unknown(generator, end):
     known = replace(nothing_known(), notes=GIVEN, notes_span=(0, end))
     state = grown(generator, begun(generator, known), plan(), 4 * CHUNK)
-    first = -(-max(end, SETTLED) // STEP) * STEP
+    first = max(end, SETTLED)
     assert state.known.spans() == ((0, end), (first, 4 * CHUNK))
     assert np.array_equal(state.known.notes[: len(GIVEN)], GIVEN)
     assert state.known.notes[len(GIVEN) :, 0].min() >= first
@@ -121,3 +123,19 @@ def test_a_teacher_s_timeline_is_composed_for_as_well(generator):
     assert step.phase == "notes"
     assert np.array_equal(step.state.known.notes, begun(generator).known.notes)
     assert generator.step([step.state], plan(teacher=True))[0].phase == "top"
+
+
+def test_what_sounds_when_the_prime_ends_can_be_held_from_there(generator):
+    """No hole between the prime's last note and the first step composed."""
+    state = begun(generator)
+    starts = {row[2]: row[0] for row in state.known.notes[::-1].tolist() if row[4] < DRUM_PROGRAM}
+    sounding = np.flatnonzero(state.heard[-1, LOWEST_PITCH:, 0] >= 0.5) + LOWEST_PITCH
+    held = [pitch for pitch in sounding.tolist() if starts.get(pitch) == SETTLED]
+    assert held
+    assert SETTLED % STEP
+
+
+def test_so_many_are_struck_as_the_chances_say_together():
+    chances = np.array([0.5, 0.0, 0.25, 1.0])
+    assert _counts(chances)[:5] == pytest.approx([0, 0.375, 0.5, 0.125, 0])
+    assert _counts(np.full(128, 0.5)).sum() == pytest.approx(1)

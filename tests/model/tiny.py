@@ -38,8 +38,8 @@ def tiny_bundle(seed=0, config=TINY, card=CARD, dtype=torch.float32):
     bundle = empty_bundle(config, card)
     for number, part in enumerate(modules(bundle).values()):
         randomised(part, seed=seed + number)
-    # So that few pitches of many are played.
-    bundle.composer.leave.bias.view(-1, 3)[:, 0] += 3.0
+    # So that few pitches of many are played, and some of them held.
+    bundle.composer.leave.bias.view(-1, 3)[:, [0, 2]] += 3.0
     random = torch.Generator().manual_seed(seed)
     for index in range(3):
         level = bundle.codec.level(index)
