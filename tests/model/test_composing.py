@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from model.composer import LOWEST_PITCH
-from model.composing import _counts
-from model.conditioning.roll import DRUM_PROGRAM
+from model.composer import HELD, HIT_KEYS, PITCHES, STRUCK, Voice, notes_of
+from model.composing import _counts, _held_from
 from model.values import StemAudio, nothing_known
 from tests.model.tiny import (
     CHUNK,
@@ -125,14 +124,17 @@ def test_a_teacher_s_timeline_is_composed_for_as_well(generator):
     assert generator.step([step.state], plan(teacher=True))[0].phase == "top"
 
 
-def test_what_sounds_when_the_prime_ends_can_be_held_from_there(generator):
+def test_what_is_held_at_the_first_step_sounds_from_the_splice_on():
     """No hole between the prime's last note and the first step composed."""
-    state = begun(generator)
-    starts = {row[2]: row[0] for row in state.known.notes[::-1].tolist() if row[4] < DRUM_PROGRAM}
-    sounding = np.flatnonzero(state.heard[-1, LOWEST_PITCH:, 0] >= 0.5) + LOWEST_PITCH
-    held = [pitch for pitch in sounding.tolist() if starts.get(pitch) == SETTLED]
-    assert held
-    assert SETTLED % STEP
+    score = np.zeros((3, PITCHES), np.int8)
+    score[:2, 60], score[0, 62], score[0, 1] = HELD, STRUCK, STRUCK
+    made = notes_of(score, 10 * STEP, Voice(step_samples=STEP))
+    moved = _held_from(made, score, 10 * STEP, 10 * STEP - 700)
+    assert {row[2]: (row[0], row[1]) for row in moved.tolist()} == {
+        60: (10 * STEP - 700, 12 * STEP),
+        62: (10 * STEP, 11 * STEP),
+        HIT_KEYS[1]: (10 * STEP, 11 * STEP),
+    }
 
 
 def test_so_many_are_struck_as_the_chances_say_together():
