@@ -9,7 +9,7 @@ import logging
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from itertools import count
-from typing import Generic
+from typing import Final, Generic
 
 from bridge.errors import (
     BusyError,
@@ -20,7 +20,15 @@ from bridge.errors import (
 )
 from bridge.job import Job, Tools
 from bridge.ports import Generator, ModelInfo, S
-from bridge.request import ContinueRequest, RenderEvent
+from bridge.render import ground_of
+from bridge.request import (
+    Nothing,
+    Prime,
+    RenderEvent,
+    RenderRequest,
+    StoredCodes,
+    TakePoint,
+)
 from bridge.session import Session, SessionState
 from bridge.store import TakeStore
 from bridge.workers import Worker
@@ -112,7 +120,7 @@ class Engine(Generic[S]):
         await self._tools.model.run(SETUP, self._tools.generator.warm_up)
         self._warm = True
 
-    async def render(self, request: ContinueRequest) -> AsyncGenerator[RenderEvent, None]:
+    async def render(self, request: RenderRequest) -> AsyncGenerator[RenderEvent, None]:
         """Yield the request's events: Accepted, Progress and AudioBlock in turn, Done.
 
         Closing the iterator stops the work after the step in flight, unless the
@@ -163,7 +171,7 @@ class Engine(Generic[S]):
         await self._tools.model.close()
         await self._tools.sound.close()
 
-    def _admit(self, request: ContinueRequest) -> tuple[asyncio.Task[None], Session]:
+    def _admit(self, request: RenderRequest) -> tuple[asyncio.Task[None], Session]:
         if self._stopping:
             raise StoppingError("the engine is closing and takes no more requests")
         self._check(request)
@@ -174,7 +182,7 @@ class Engine(Generic[S]):
         task.add_done_callback(self._end)
         return task, session
 
-    def _check(self, request: ContinueRequest) -> None:
+    def _check(self, request: RenderRequest) -> None:
         if request.model not in ("", self.info.name):
             raise NotFoundError(f"no model is named {request.model!r}; loaded: {self.info.name}")
         missing = [need for need in needs(request) if need not in self.info.supports]
@@ -183,9 +191,12 @@ class Engine(Generic[S]):
             raise UnsupportedError(
                 f"the model {self.info.name} cannot use: {', '.join(missing)}; it can use: {known}"
             )
-        if request.write_file and request.splice_sample < 0:
+        if isinstance(request.source, TakePoint):
+            raise UnsupportedError("a take cannot be gone on with by this version")
+        splice = ground_of(request).splice_sample
+        if request.write_file and splice < 0:
             raise InvalidRequestError(
-                f"the file would begin at sample {request.splice_sample}, "
+                f"the file would begin at sample {splice}, "
                 "a Broadcast Wave file begins at sample 0 or later"
             )
         if len(self._tasks) >= self._limits.max_jobs:
@@ -215,7 +226,15 @@ class Engine(Generic[S]):
         return asyncio.CancelledError()
 
 
-def needs(request: ContinueRequest) -> tuple[str, ...]:
+_KINDS: Final = {
+    Prime: "prime",
+    Nothing: "nothing",
+    TakePoint: "take",
+    StoredCodes: "codes",
+}
+
+
+def needs(request: RenderRequest) -> tuple[str, ...]:
     """Return the names that `ModelInfo.supports` must hold for a request."""
     conditions, plan = request.conditions, request.plan
     asked = {
@@ -232,5 +251,6 @@ def needs(request: ContinueRequest) -> tuple[str, ...]:
         "lyrics": conditions.lyrics is not None,
         "guidance": plan.guidance != 1.0,
         f"quality:{plan.quality}": True,
+        f"source:{_KINDS[type(request.source)]}": True,
     }
     return tuple(name for name, wanted in asked.items() if wanted)

@@ -24,7 +24,7 @@ from bridge.errors import (
     InvalidRequestError,
 )
 from bridge.messages import message_of_model, messages_of_event
-from bridge.request import ContinueRequest
+from bridge.request import RenderRequest
 from bridge.sockets import check_port_free
 from bridge.upload import MAX_UPLOAD_BYTES, Upload
 from protos import bridge_pb2, bridge_pb2_grpc
@@ -81,9 +81,7 @@ class BridgeService(bridge_pb2_grpc.BridgeServicer):
             answer.models.append(message_of_model(self._engine().info))
         return answer
 
-    async def _receive(
-        self, incoming: AsyncIterator[bridge_pb2.ContinueRequest]
-    ) -> ContinueRequest:
+    async def _receive(self, incoming: AsyncIterator[bridge_pb2.ContinueRequest]) -> RenderRequest:
         first = await anext(incoming, None)
         if first is None or first.WhichOneof("part") != "header":
             raise InvalidRequestError("the first message of a call must be its header")

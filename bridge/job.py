@@ -19,8 +19,8 @@ import numpy as np
 from bridge.audio_file import AudioClip, Provenance, write_audio
 from bridge.model_time import feed_blocks, heard, model_conditions
 from bridge.ports import Audio, Conditions, Generator, Mono, S
-from bridge.render import Assembly, place
-from bridge.request import Accepted, AudioBlock, Done, Progress
+from bridge.render import Assembly, ground_of, place
+from bridge.request import Accepted, AudioBlock, Done, Prime, Progress
 from bridge.session import ProgressMeter, Session, SessionState
 from bridge.store import TakeStore
 from bridge.takes import Take, summary, take_id
@@ -66,7 +66,8 @@ class Job(Generic[S]):
         self._tools = tools
         info = tools.generator.info
         self._info = info
-        self._place = place(session.request, info)
+        self._ground = ground_of(session.request)
+        self._place = place(session.request, self._ground, info)
         self._started_s = tools.clock()
         self._first_audio_s: float | None = None
         self._meter = ProgressMeter(self._expected_steps(), tools.clock)
@@ -89,14 +90,18 @@ class Job(Generic[S]):
 
     def _prepare(self) -> tuple[Mono, Conditions]:
         request, sample_map = self._request, self._place.sample_map
-        start = request.prime_start_sample
+        start = self._ground.first_sample
         conditions = model_conditions(request.conditions, sample_map, start)
-        return heard(request, sample_map), conditions
+        if isinstance(request.source, Prime):
+            return heard(request.source, sample_map), conditions
+        return np.zeros(0, np.float32), conditions
 
     async def _make(self, audio: Mono, conditions: Conditions) -> bytes:
         """Return the codes of the whole take: what the model's worker does."""
         anchor = self._place.sample_map.anchor_sample
-        opening = partial(self._tools.generator.open, conditions, anchor)
+        opening = partial(
+            self._tools.generator.open, conditions, anchor, self._place.decoded_samples
+        )
         state = await self._on_model(opening)
         self._opened.set()
         for block in feed_blocks(audio, self._info.feed_samples):
@@ -142,7 +147,7 @@ class Job(Generic[S]):
         await self._session.events.put(self._accept(fidelity))
         self._accepted = True
         # Not before: the model need not wait until the prime is measured.
-        assembly = await self._on_sound(lambda: Assembly(self._request, self._place))
+        assembly = await self._on_sound(lambda: Assembly(self._ground, self._place))
         for block in range(self._place.first_block, self._place.end_block):
             state = await self._decodable_state(block)
             start = assembly.next_sample
@@ -162,6 +167,7 @@ class Job(Generic[S]):
             advice=_advice(fidelity),
             model=self._info.name,
             fingerprint=self._info.fingerprint,
+            job_id=self._session.job,
         )
 
     async def _decodable_state(self, block: int) -> S:
@@ -188,7 +194,7 @@ class Job(Generic[S]):
 
     def _take(self, assembly: Assembly, codes: bytes) -> Take:
         info, plan = self._info, self._request.plan
-        told = summary(self._request, self._place.sample_map.anchor_sample)
+        told = summary(self._request, self._ground, self._place)
         return Take(
             id=take_id(told, plan, info.fingerprint, assembly.sha256),
             request=told,
@@ -196,10 +202,12 @@ class Job(Generic[S]):
             model=info.name,
             fingerprint=info.fingerprint,
             licence=info.output_licence,
-            parents=(),
+            parent=None,
             sha256=assembly.sha256,
             num_samples=assembly.next_sample - self._place.splice_sample,
             gain_db=assembly.gain_db,
+            level_db=assembly.level_db,
+            image=self._ground.image,
             codes=codes,
         )
 

@@ -17,7 +17,7 @@ from bridge.midi_file import read_midi
 from bridge.model_time import mid_of
 from bridge.osc_packet import Argument, number_of, text_of, whole_of
 from bridge.ports import Conditions, Labels, Plan, Quality, Stem, StemKind
-from bridge.request import MAX_PRIME_SECONDS, MAX_RESULT_SECONDS, ContinueRequest
+from bridge.request import MAX_PRIME_SECONDS, MAX_RESULT_SECONDS, Prime, RenderRequest
 from bridge.transport import parse_meter, steady
 
 SEED_BITS: Final = 63
@@ -128,7 +128,7 @@ def read_arguments(
     return values
 
 
-def request_of(values: Mapping[str, Any], folders: Sequence[Path]) -> ContinueRequest:
+def request_of(values: Mapping[str, Any], folders: Sequence[Path]) -> RenderRequest:
     """Return the request that the arguments of `/jukebox/continue` name; reads the files.
 
     Raises:
@@ -142,14 +142,13 @@ def request_of(values: Mapping[str, Any], folders: Sequence[Path]) -> ContinueRe
     meter = parse_meter(values["meter"])
     tempo_map = steady(clip.sample_rate, values["tempo_bpm"], meter, start)
     splice = start + clip.samples.shape[1]
-    return ContinueRequest(
+    return RenderRequest(
         request_id=values["id"],
         sample_rate=clip.sample_rate,
-        prime=clip.samples,
+        source=Prime(samples=clip.samples, start_sample=start),
         num_samples=tempo_map.num_samples_of_bars(values["bars"], splice),
         plan=plan,
         conditions=_conditions_of(values, folders, clip.sample_rate, start),
-        prime_start_sample=start,
         anchor_sample=values.get("anchor"),
         model=values.get("model", ""),
         write_file=True,

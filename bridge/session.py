@@ -10,7 +10,7 @@ from collections.abc import Callable
 from enum import StrEnum
 from typing import Final
 
-from bridge.request import ContinueRequest, Progress, RenderEvent
+from bridge.request import Progress, RenderEvent, RenderRequest
 
 
 class SessionState(StrEnum):
@@ -41,7 +41,7 @@ NEXT: Final = {
 class Session:
     """A request on its way."""
 
-    def __init__(self, job: str, request: ContinueRequest, max_events: int) -> None:
+    def __init__(self, job: str, request: RenderRequest, max_events: int) -> None:
         self.job = job
         self.request = request
         self.events = Outbox(max_events)

@@ -12,13 +12,15 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from bridge.ports import Conditions, ModelInfo, Mono, Plan, StepResult
+from bridge.errors import UnsupportedError
+from bridge.ports import Conditions, LevelCodes, ModelInfo, Mono, Plan, StepResult
 
 SCALE = 2.0**24
 ALL_CONDITIONS = frozenset(
     {"artist", "genre", "timing", "midi", "stems", "suffix", "energy", "density", "sections"}
     | {"lyrics", "guidance", "target:mix", "target:drums", "target:bass", "target:vocals"}
     | {"target:other", "quality:fast", "quality:exact", "quality:teacher"}
+    | {"source:prime", "source:nothing", "source:take", "rewind"}
 )
 
 
@@ -80,6 +82,7 @@ class CountingGenerator:
         self.order: list[int] = []
         """Seeds of the plans in the order of their steps: who was served when."""
         self.opened: list[tuple[Conditions, int]] = []
+        self.ends: list[int | None] = []
         self.fed: list[Mono] = []
         self.decoded: list[int] = []
         self.known = 1.0
@@ -88,8 +91,11 @@ class CountingGenerator:
     def info(self) -> ModelInfo:
         return self._info
 
-    def open(self, conditions: Conditions, anchor_sample: int) -> CountingState:
+    def open(
+        self, conditions: Conditions, anchor_sample: int, end_sample: int | None
+    ) -> CountingState:
         self._count("open")
+        self.ends.append(end_sample)
         self.opened.append((conditions, anchor_sample))
         return CountingState(anchor_sample=anchor_sample)
 
@@ -133,6 +139,25 @@ class CountingGenerator:
     def restore(self, data: bytes) -> CountingState:
         self._count("restore")
         return CountingState(**json.loads(data))
+
+    def rewind(self, state: CountingState, sample: int) -> CountingState:
+        self._count("rewind")
+        if not 0 < sample <= state.settled_sample:
+            raise ValueError(f"sample {sample} is not within {state.settled_sample}")
+        frame = self.info.frame_samples
+        back = replace(
+            state,
+            settled_sample=0,
+            decodable_sample=0,
+            fed_samples=min(state.fed_samples, sample),
+            steps=0,
+        )
+        return self._moved(back, settled_sample=sample // frame * frame)
+
+    def adopt(
+        self, state: CountingState, codes: Sequence[LevelCodes], finest_level: int
+    ) -> CountingState:
+        raise UnsupportedError("the counting model cannot upsample stored codes")
 
     def warm_up(self) -> None:
         self._count("warm_up")

@@ -250,7 +250,7 @@ def test_bars_without_a_tempo_are_refused(generator, go_on, capsys):
 
 def test_an_unknown_artist_is_refused_with_those_known(go_on, files, capsys, monkeypatch):
     class Refusing(CountingGenerator):
-        def open(self, conditions, anchor_sample):
+        def open(self, conditions, anchor_sample, end_sample):
             raise LabelError("the artist is 'Nobody', known are Bach")
 
     refusing = TranslatedGenerator(Refusing())

@@ -30,7 +30,15 @@ from bridge.ports import (
     StepResult,
     Timing,
 )
-from bridge.request import SAMPLE_RATES, Accepted, AudioBlock, ContinueRequest, Done, Progress
+from bridge.request import (
+    SAMPLE_RATES,
+    Accepted,
+    AudioBlock,
+    Done,
+    Prime,
+    Progress,
+    RenderRequest,
+)
 from bridge.splice import joined
 from bridge.store import TakeStore
 
@@ -40,17 +48,20 @@ WAIT_SECONDS = 30
 LONG = 400_000
 
 
-def request(**changes) -> ContinueRequest:
+def request(prime=None, prime_start_sample=0, **changes) -> RenderRequest:
     """Return a request with a silent prime: its level asks for no gain, so positions stay exact."""
     values = {
         "request_id": "r-1",
         "sample_rate": MODEL_RATE,
-        "prime": np.zeros((1, 5_001), np.float32),
+        "source": Prime(
+            samples=np.zeros((1, 5_001), np.float32) if prime is None else prime,
+            start_sample=prime_start_sample,
+        ),
         "num_samples": 20_001,
         "plan": Plan(seed=1),
         "conditions": Conditions(),
     }
-    return ContinueRequest(**{**values, **changes})
+    return RenderRequest(**{**values, **changes})
 
 
 @pytest.fixture
@@ -464,7 +475,7 @@ def test_a_failure_without_a_listener_is_logged(engine_of, caplog):
 
 def test_an_unknown_label_is_the_generators_to_refuse(engine_of):
     class Strict(CountingGenerator):
-        def open(self, conditions, anchor_sample):
+        def open(self, conditions, anchor_sample, end_sample):
             raise NotFoundError(f"no artist is named {conditions.labels.artist!r}")
 
     generator = Strict()
@@ -520,7 +531,9 @@ def test_what_the_model_cannot_use_is_refused_by_name_before_any_work(engine_of,
 def test_all_that_is_missing_is_named_at_once(engine_of):
     generator = CountingGenerator(counting_info(supports=frozenset({"quality:fast"})))
     asked = request(conditions=replace(DEMANDS["midi"], lyrics="la"))
-    with pytest.raises(UnsupportedError, match="midi, target:mix, lyrics; it can use: quality:fa"):
+    with pytest.raises(
+        UnsupportedError, match="midi, target:mix, lyrics, source:prime; it can use: qua"
+    ):
         run(rendered_alone(engine_of(generator), asked))
 
 

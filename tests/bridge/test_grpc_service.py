@@ -242,7 +242,7 @@ def test_what_the_model_cannot_use_is_refused_by_name(condition, changes, serve,
 )
 def test_an_error_of_the_model_gets_its_row(raised, code, serve, silence, channel):
     class Refusing(CountingGenerator):
-        def open(self, conditions, anchor_sample):
+        def open(self, conditions, anchor_sample, end_sample):
             raise raised
 
     error = refusal(serve(Refusing()), silence(), channel)

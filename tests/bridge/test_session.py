@@ -6,17 +6,17 @@ import pytest
 from fakes import Clock
 
 from bridge.ports import Conditions, Plan
-from bridge.request import AudioBlock, ContinueRequest, Progress
+from bridge.request import AudioBlock, Prime, Progress, RenderRequest
 from bridge.session import NEXT, Outbox, ProgressMeter, Session, SessionState
 
 ENDS = (SessionState.DONE, SessionState.FAILED, SessionState.CANCELLED)
 
 
 def session() -> Session:
-    request = ContinueRequest(
+    request = RenderRequest(
         request_id="r",
         sample_rate=48_000,
-        prime=np.zeros((1, 10), np.float32),
+        source=Prime(samples=np.zeros((1, 10), np.float32)),
         num_samples=10,
         plan=Plan(seed=1),
         conditions=Conditions(),

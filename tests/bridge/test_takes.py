@@ -4,19 +4,21 @@ from dataclasses import fields, replace
 
 import numpy as np
 import pytest
+from fakes import counting_info
 
 from bridge.errors import NotFoundError
 from bridge.ports import Conditions, Labels, MidiPart, Note, Plan, Quality, Stem, StemKind
-from bridge.request import ContinueRequest
+from bridge.render import ground_of, place
+from bridge.request import Prime, RenderRequest
 from bridge.store import ABANDONED_SECONDS, TakeStore
 from bridge.takes import Take, from_record, summary, take_id, to_record
 
 
-def request(**changes) -> ContinueRequest:
+def request(**changes) -> RenderRequest:
     values = {
         "request_id": "r-1",
         "sample_rate": 48_000,
-        "prime": np.linspace(-1, 1, 101, dtype=np.float32)[None],
+        "source": Prime(samples=np.linspace(-1, 1, 101, dtype=np.float32)[None]),
         "num_samples": 500,
         "plan": Plan(seed=2**63 + 1, quality=Quality.EXACT),
         "conditions": Conditions(
@@ -29,12 +31,13 @@ def request(**changes) -> ContinueRequest:
             stems=(Stem(kind=StemKind.BASS, start_sample=3, samples=np.ones(7, np.float32)),),
         ),
     }
-    return ContinueRequest(**{**values, **changes})
+    return RenderRequest(**{**values, **changes})
 
 
-def take(codes: bytes = b"codes", asked: ContinueRequest | None = None) -> Take:
+def take(codes: bytes = b"codes", asked: RenderRequest | None = None) -> Take:
     asked = asked or request()
-    told = summary(asked, anchor_sample=17)
+    ground = ground_of(asked)
+    told = summary(asked, ground, place(asked, ground, counting_info()))
     return Take(
         id=take_id(told, asked.plan, "fingerprint", "ab" * 32),
         request=told,
@@ -42,10 +45,12 @@ def take(codes: bytes = b"codes", asked: ContinueRequest | None = None) -> Take:
         model="counting",
         fingerprint="fingerprint",
         licence="public domain",
-        parents=("parent",),
+        parent=None,
         sha256="ab" * 32,
         num_samples=500,
         gain_db=-1.5,
+        level_db=-1.0,
+        image=ground.image,
         codes=codes,
     )
 
@@ -58,12 +63,12 @@ def test_a_take_comes_back_from_its_record_as_it_was():
 def test_a_record_holds_no_audio_but_its_hash():
     text = json.dumps(to_record(take()))
     assert len(text) < 3000
-    assert take().request.prime_sha256 in text
+    assert take().request.source["sha256"] in text
     assert len(take().request.conditions["stems"][0]["sha256"]) == 64
 
 
 def test_the_same_request_has_the_same_take_whoever_asks():
-    assert take().id == take(asked=request(request_id="another", idempotency_key="k")).id
+    assert take().id == take(asked=request(request_id="another", client_id="c")).id
 
 
 @pytest.mark.parametrize(
@@ -72,7 +77,7 @@ def test_the_same_request_has_the_same_take_whoever_asks():
         {"num_samples": 501},
         {"plan": Plan(seed=1)},
         {"sample_rate": 44_100},
-        {"prime": np.zeros((1, 101), np.float32)},
+        {"source": Prime(samples=np.zeros((1, 101), np.float32))},
         {"conditions": Conditions()},
     ],
     ids=lambda changes: next(iter(changes)),
