@@ -6,7 +6,14 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from model.checkpoint import NAMED, check_keys, load_published, published_names, published_state
+from model.checkpoint import (
+    NAMED,
+    check_keys,
+    empty_module,
+    load_published,
+    published_names,
+    published_state,
+)
 from model.codec import Codec
 from model.config import SMALL, CodecConfig, PriorConfig, TransformerConfig
 from model.errors import CheckpointError, ConfigError
@@ -160,12 +167,40 @@ def test_integers_are_no_weights():
         load_published(module, state)
 
 
-def test_a_module_without_storage_is_refused_rather_than_left_empty():
+@pytest.mark.parametrize("config", SHAPES.values(), ids=SHAPES)
+def test_a_module_without_storage_is_given_the_same_one_tensor_by_tensor(config):
+    given, taker = make(config, 1), empty_module(config)
+    load_published(taker, copied(given))
+    for key, tensor in given.state_dict().items():
+        assert torch.equal(taker.state_dict()[key], tensor), key
+    held = [*taker.parameters(), *taker.buffers()]
+    assert not any(tensor.is_meta for tensor in held)
+    assert len(list(taker.parameters())) == len(list(given.parameters())), "a tied head was doubled"
+
+
+def test_only_the_maps_of_transformers_come_in_the_type_asked_for():
+    given, taker = make(SHAPES["upsampler"], 1), empty_module(SHAPES["upsampler"])
+    load_published(taker, copied(given), torch.bfloat16)
+    kinds = {key: tensor.dtype for key, tensor in taker.state_dict().items()}
+    halves = {key for key, kind in kinds.items() if kind == torch.bfloat16}
+    assert halves == {key for key in kinds if key.endswith(".w")} != set()
+    key = "prior.transformer.layers.0.mlp.enter.w"
+    assert torch.equal(taker.state_dict()[key], given.state_dict()[key].bfloat16())
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
+def test_a_number_that_is_not_finite_is_refused_with_its_key(bad):
     state = copied(make(SHAPES["merged"]))
-    with torch.device("meta"):
-        module = Prior(SHAPES["merged"])
-    with pytest.raises(CheckpointError, match="meta device"):
-        load_published(module, state)
+    state["prior.pos_emb.pos_emb"][3, 2] = bad
+    with pytest.raises(CheckpointError, match=r"pos_emb\.pos_emb has 1 numbers .* damaged"):
+        load_published(empty_module(SHAPES["merged"]), state)
+
+
+def test_a_weight_too_large_for_half_precision_is_refused_rather_than_made_infinite():
+    state = copied(make(SHAPES["merged"]))
+    state["prior.transformer._attn_mods.0.mlp.c_fc.w"][0, 0] = 1e6
+    with pytest.raises(CheckpointError, match=r"torch\.float16 cannot hold them"):
+        load_published(empty_module(SHAPES["merged"]), state, torch.float16)
 
 
 @pytest.mark.parametrize("config", [SMALL.codec, *SMALL.priors])
