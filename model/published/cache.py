@@ -1,0 +1,224 @@
+"""What attention remembers of one window under way, in buffers of fixed size.
+
+Each kind of layer holds what it can still read and nothing else: a row layer
+the row under way, a `previous` layer two rows, a column layer every row, a
+prefix layer the lyrics and what follows them to the row's end, an encoder layer
+the encoded lyrics. Nothing grows: a step writes one slot and reads, at most,
+one row (row, previous), one frame a row (column), or what came before (dense,
+prefix). All layers of a kind share one buffer.
+
+A cache is written in place, by the one window that owns it.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from model.config import TransformerConfig
+from model.errors import ConditionError
+from model.transformer import prefix_length
+
+Slots = Float[Tensor, "layers 2 ..."]
+"""Keys and values by layer; the last axes are batch, heads, head width."""
+Views = Iterator[Tensor]
+Heads = Float[Tensor, "batch heads 1 head_width"]
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """Views of one kind's buffer for one stretch of positions, a layer after the other.
+
+    `write` takes keys and values of the stretch, (2, frames, batch, heads, head
+    width); None where they are not kept. `keys` and `values` are what the
+    stretch may see, (batch, heads, seen, head width); where each frame of a
+    stretch sees a column of its own, (frames, batch x heads, seen, head width).
+    """
+
+    write: Views | None
+    keys: Views
+    values: Views
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """Where a step of one frame puts what its layers make; every layer uses the same.
+
+    `query` and `pairs` are views of `entered`, `lone_query` of `lone`.
+    """
+
+    entered: Float[Tensor, "batch triple"]
+    query: Heads
+    pairs: Float[Tensor, "2 1 batch heads head_width"]
+    lone: Float[Tensor, "batch inner"]
+    lone_query: Heads
+    between: Float[Tensor, "batch width"]
+    hidden: Float[Tensor, "batch hidden"]
+    added: Float[Tensor, "batch width"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StackCache:
+    """Buffers by kind of attention."""
+
+    config: TransformerConfig
+    batch: int
+    buffers: dict[str, Slots]
+    space: Workspace
+
+    @property
+    def nbytes(self) -> int:
+        """Return the bytes held, whatever has been written."""
+        return sum(buffer.nbytes for buffer in self.buffers.values())
+
+    def restart(self) -> None:
+        """Forget: the row before the first is all zeros, everything else is written before read."""
+        if "previous" in self.buffers:
+            self.buffers["previous"].zero_()
+
+    def room(self, position: int) -> int:
+        """Return how many positions, from `position` on, one stretch may have: to its row's end."""
+        row = self.config.row_frames()
+        return row - position % row
+
+    def open(self, position: int, frames: int) -> dict[str, Opened]:
+        """Return the views for a stretch that stays within one row.
+
+        Raises:
+            ConditionError: The stretch leaves its row or the context.
+        """
+        if frames > self.room(position) or position + frames > self.config.frames:
+            raise ConditionError(
+                f"{frames} positions from {position} leave their row of "
+                f"{self.config.row_frames()} or the context of {self.config.frames}"
+            )
+        return {kind: _OPEN[kind](self, position, frames) for kind in self.buffers}
+
+    def read_nbytes(self, position: int) -> int:
+        """Return the bytes of keys and values that a step at `position` reads."""
+        opened = self.open(position, 1)
+        return sum(
+            tensor.nbytes for kind in opened.values() for tensor in (*kind.keys, *kind.values)
+        )
+
+
+def new_cache(
+    config: TransformerConfig,
+    *,
+    batch: int,
+    characters: int = 0,
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | str = "cpu",
+) -> StackCache:
+    """Return a cache for one window of `batch` items; `characters` is the encoded lyrics' length.
+
+    `dtype` may be a half one: half the memory, keys and values rounded.
+    """
+    kinds = config.layer_kinds()
+    width = int(config.attention_multiplier * config.width) // config.heads
+    buffers = {
+        kind: torch.zeros(
+            (kinds.count(kind), 2, *slots, batch, config.heads, width), dtype=dtype, device=device
+        )
+        for kind, slots in _slots(config, characters).items()
+        if kind in kinds
+    }
+    space = _workspace(config, batch, device)
+    return StackCache(config=config, batch=batch, buffers=buffers, space=space)
+
+
+def _workspace(config: TransformerConfig, batch: int, device: torch.device | str) -> Workspace:
+    heads, inner = config.heads, int(config.attention_multiplier * config.width)
+
+    def room(width: int) -> Tensor:
+        return torch.empty(batch, width, device=device)
+
+    entered, lone = room(3 * inner), room(inner)
+    parts = entered.view(1, batch, 3, heads, inner // heads)
+    return Workspace(
+        entered=entered,
+        query=parts[0, :, 0].unsqueeze(2),
+        pairs=parts[:, :, 1:].permute(2, 0, 1, 3, 4),
+        lone=lone,
+        lone_query=lone.view(batch, heads, 1, inner // heads),
+        between=room(config.width),
+        hidden=room(int(config.mlp_multiplier * config.width)),
+        added=room(config.width),
+    )
+
+
+def _slots(config: TransformerConfig, characters: int) -> dict[str, tuple[int, ...]]:
+    row = config.row_frames()
+    return {
+        "row": (row,),
+        "column": (row, config.rows),
+        "previous": (2, row),
+        "dense": (config.frames,),
+        "prefix": (min(prefix_length(config), config.frames),),
+        "encoder": (characters,),
+    }
+
+
+def _open_row(cache: StackCache, position: int, frames: int) -> Opened:
+    start = position % cache.config.row_frames()
+    return _linear(cache.buffers["row"], start, start + frames)
+
+
+def _open_dense(cache: StackCache, position: int, frames: int) -> Opened:
+    return _linear(cache.buffers["dense"], position, position + frames)
+
+
+def _open_prefix(cache: StackCache, position: int, frames: int) -> Opened:
+    buffer = cache.buffers["prefix"]
+    return _linear(buffer, position, min(position + frames, buffer.shape[2]))
+
+
+def _open_encoder(cache: StackCache, position: int, frames: int) -> Opened:
+    del position, frames
+    buffer = cache.buffers["encoder"]
+    return Opened(None, *_seen(buffer))
+
+
+def _linear(buffer: Slots, first: int, last: int) -> Opened:
+    """Return views where slots are positions: all up to the stretch's own are seen."""
+    write = _each(buffer[:, :, first:last]) if last > first else None
+    return Opened(write, *_seen(buffer[:, :, :last]))
+
+
+def _open_previous(cache: StackCache, position: int, frames: int) -> Opened:
+    row, start = divmod(position, cache.config.row_frames())
+    buffer = cache.buffers["previous"]
+    write = _each(buffer[:, :, row % 2, start : start + frames])
+    return Opened(write, *_seen(buffer[:, :, (row + 1) % 2]))
+
+
+def _open_column(cache: StackCache, position: int, frames: int) -> Opened:
+    row, start = divmod(position, cache.config.row_frames())
+    span = cache.buffers["column"][:, :, start : start + frames]
+    write = _each(span[:, :, :, row])
+    if frames == 1:
+        return Opened(write, *_seen(span[:, :, 0, : row + 1]))
+    seen = span[:, :, :, : row + 1].flatten(-3, -2).transpose(-3, -2)
+    return Opened(write, _each(seen[:, 0]), _each(seen[:, 1]))
+
+
+def _seen(slots: Slots) -> tuple[Views, Views]:
+    """Return keys and values by layer, (batch, heads, seen, head width)."""
+    seen = slots.permute(1, 0, 3, 4, 2, 5)
+    return _each(seen[0]), _each(seen[1])
+
+
+def _each(views: Tensor) -> Views:
+    return iter(views.unbind(0))
+
+
+_OPEN = {
+    "row": _open_row,
+    "column": _open_column,
+    "previous": _open_previous,
+    "dense": _open_dense,
+    "prefix": _open_prefix,
+    "encoder": _open_encoder,
+}
