@@ -22,7 +22,7 @@ from rich.progress import track
 from bridge.app import embedded_server
 from bridge.audio_file import read_audio
 from bridge.client import Client, Continuation
-from bridge.config import ServerConfig, default_spool
+from bridge.config import private_config
 from bridge.figures import FIGURES
 from bridge.midi_file import read_midi
 from bridge.ports import Audio, Conditions, MidiPart, Plan
@@ -56,7 +56,7 @@ def main(given: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args(given)
     pieces = [load_piece(path.parent, arguments.seconds) for path in found(arguments.folder)]
-    config = ServerConfig(port=0, osc_port=None, spool=default_spool(), model=arguments.model)
+    config = private_config(model=arguments.model)
     with embedded_server(config) as address, Client(address) as client:
         fingerprint = client.models()[0].fingerprint
         shown = track(pieces, "continuing", console=Console(stderr=True), transient=True)

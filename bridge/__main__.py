@@ -2,12 +2,12 @@
 
 import argparse
 import importlib
-import logging
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from bridge import logs
 from bridge.errors import BridgeError, ErrorCode
 
 PROGRAM = "jukebox-bridge"
@@ -46,10 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = sys.argv[1:] if arguments is None else list(arguments)
     parser, modules = _parser(given)
     parsed = parser.parse_args(given)
-    logging.basicConfig(
-        level=logging.INFO if parsed.verbose else logging.WARNING,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-    )
+    logs.set_up(sys.stderr, "info" if parsed.verbose else "warning")
     try:
         return int(modules[parsed.command].run(parsed))
     except BridgeError as error:

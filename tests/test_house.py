@@ -15,7 +15,7 @@ import pytest
 
 from bridge.app import embedded_server
 from bridge.audio_file import AudioClip, Provenance, read_audio, read_time_reference, write_audio
-from bridge.config import ServerConfig
+from bridge.config import private_config
 from tests.fakes import CountingGenerator
 
 ROOT = Path(__file__).parents[1]
@@ -116,7 +116,7 @@ def test_the_readme_lists_what_osc_and_the_command_line_take():
 
 
 def test_the_readme_s_script_continues_a_file_through_a_server(tmp_path, capsys):
-    config = ServerConfig(port=0, osc_port=None, spool=tmp_path / "spool")
+    config = private_config(tmp_path / "spool")
     prime = np.linspace(-0.5, 0.5, 2 * 44_101).astype(np.float32).reshape(2, -1)
     source = Provenance(model="", fingerprint="", seed=0, request_id="", licence="")
     clip = AudioClip(samples=prime, sample_rate=44_100)

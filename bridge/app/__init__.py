@@ -2,6 +2,7 @@
 
 from bridge.app.chains import open_chain
 from bridge.app.door import Load, ShippedGenerator, TranslatedGenerator, shipped_model
+from bridge.app.model_files import ModelFiles, verify_model
 from bridge.app.rows import ERROR_ROWS, translated_errors
 from bridge.app.server import App, embedded_server, open_store, running
 
@@ -9,6 +10,7 @@ __all__ = [
     "ERROR_ROWS",
     "App",
     "Load",
+    "ModelFiles",
     "ShippedGenerator",
     "TranslatedGenerator",
     "embedded_server",
@@ -17,4 +19,5 @@ __all__ = [
     "running",
     "shipped_model",
     "translated_errors",
+    "verify_model",
 ]
