@@ -154,6 +154,12 @@ def published_state(module: Published) -> dict[str, Tensor]:
     return {names[key]: tensor for key, tensor in module.state_dict().items()}
 
 
+def published_ties(module: Published) -> dict[str, str]:
+    """Return of each published key that repeats a tensor, the first key of that tensor."""
+    names = published_names(module.config)
+    return {names[twin]: names[first] for first, *twins in _tied(module) for twin in twins}
+
+
 def check_keys(wanted: Mapping[str, tuple[int, ...]], given: Mapping[str, tuple[int, ...]]) -> None:
     """Pass if both hold the same keys with the same shapes.
 
