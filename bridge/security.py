@@ -159,6 +159,18 @@ def read_secret(path: Path) -> bytes:
         raise NotReadyError(f"the file {path} cannot be read: {error.strerror}") from error
 
 
+def read_public(path: Path) -> bytes:
+    """Return the content of a file that anybody may read, such as a certificate.
+
+    Raises:
+        NotReadyError: It cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise NotReadyError(f"the file {path} cannot be read: {error.strerror}") from error
+
+
 def _check_private(path: Path, status: os.stat_result) -> None:
     if not stat.S_ISREG(status.st_mode):
         raise NotReadyError(f"{path} is no ordinary file")

@@ -16,9 +16,12 @@ from typing import Any
 from bridge.app.door import Load, TranslatedGenerator, shipped_model
 from bridge.config import ServerConfig, private_config
 from bridge.engine import Engine, EngineLimits
-from bridge.errors import NotReadyError, StoppingError
+from bridge.errors import NotFoundError, NotReadyError, StoppingError
 from bridge.grpc_service import GrpcServer
 from bridge.osc_service import OscServer
+from bridge.ports import ModelInfo
+from bridge.shelf import ShelvedModel
+from bridge.sockets import target_of
 from bridge.store import TakeStore
 
 log = logging.getLogger(__name__)
@@ -31,7 +34,9 @@ class App:
         self._config = config
         self._load = load
         self._engine: Engine[Any] | None = None
-        self._grpc = GrpcServer(self.engine)
+        self._info: ModelInfo | None = None
+        self._store: TakeStore | None = None
+        self._grpc = GrpcServer(self.engine, shelf=self)
         self._osc = OscServer(self.engine, config.readable_folders())
         self._loading: asyncio.Task[None] | None = None
         self._stopping = False
@@ -41,8 +46,7 @@ class App:
     @property
     def address(self) -> str:
         """Return where gRPC clients connect to."""
-        host = self._config.host
-        return f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
+        return target_of(self._config.host, self.port)
 
     def engine(self) -> Engine[Any]:
         """Return the warm engine.
@@ -53,6 +57,8 @@ class App:
         """
         if self._stopping:
             raise StoppingError("the server is stopping and takes no more requests")
+        if self._engine is None and self._info is not None:
+            raise NotReadyError(f"the model {self._info.name} is not loaded; LoadModel loads it")
         if self._engine is None or not self._engine.ready:
             raise NotReadyError("the model is still loading; ask again when health says SERVING")
         return self._engine
@@ -65,11 +71,11 @@ class App:
             NotReadyError: The spool cannot be written, or a port is refused.
         """
         config = self._config
-        store = open_store(config.spool)
+        self._store = open_store(config.spool)
         self.port = await self._grpc.start(config.host, config.port)
         if config.osc_port is not None:
             self.osc_port = await self._osc.start(config.host, config.osc_port)
-        self._loading = asyncio.create_task(self._load_and_warm(store), name="load the model")
+        self._loading = self._begin_loading(self._store)
 
     async def serve(self) -> None:
         """Return once requests are taken.
@@ -79,7 +85,55 @@ class App:
         """
         assert self._loading is not None, "listen() comes first"
         await asyncio.shield(self._loading)
-        await self._grpc.serve()
+        await self._grpc.serve([model.info.name for model in self.models()])
+
+    def models(self) -> tuple[ShelvedModel, ...]:
+        """Return the one model that there is.
+
+        Raises:
+            NotReadyError: It has not been loaded yet, so that not even its name is known.
+        """
+        if self._info is None:
+            raise NotReadyError("the model is still loading; ask again when health says SERVING")
+        return (ShelvedModel(info=self._info, loaded=self._engine is not None),)
+
+    async def load_model(self, name: str) -> ShelvedModel:
+        """Return the model of this name, once it serves.
+
+        Raises:
+            NotFoundError: No model has this name.
+            NotReadyError: It cannot be loaded.
+        """
+        model, store = self._named(name), self._store
+        if not model.loaded and store is not None:
+            if self._loading is None or self._loading.done():
+                self._loading = self._begin_loading(store)
+            await asyncio.shield(self._loading)
+            await self._grpc.serve([model.info.name])
+        return self._named(name)
+
+    async def unload_model(self, name: str) -> ShelvedModel:
+        """Return the model of this name, once its jobs have ended and its memory is free.
+
+        Raises:
+            NotFoundError: No model has this name.
+        """
+        model = self._named(name)
+        engine, self._engine = self._engine, None
+        if engine is not None:
+            await self._grpc.unserve(model.info.name)
+            await engine.idle()
+            await engine.close()
+        return self._named(name)
+
+    def _named(self, name: str) -> ShelvedModel:
+        (model,) = self.models()
+        if name not in ("", model.info.name):
+            raise NotFoundError(f"no model is named {name[:80]!r}; known: {model.info.name}")
+        return model
+
+    def _begin_loading(self, store: TakeStore) -> asyncio.Task[None]:
+        return asyncio.create_task(self._load_and_warm(store), name="load the model")
 
     async def stop(self) -> None:
         """Take no more requests, let running ones end for a while, then stop everything."""
@@ -95,13 +149,12 @@ class App:
     async def _load_and_warm(self, store: TakeStore) -> None:
         started_s = time.monotonic()
         generator = await asyncio.to_thread(self._load)
-        limits = EngineLimits(
-            max_jobs=self._config.max_jobs, max_events=self._config.max_events
-        )
+        limits = EngineLimits(max_jobs=self._config.max_jobs, max_events=self._config.max_events)
         self._engine = Engine(
             TranslatedGenerator(generator), store=store, clock=time.monotonic, limits=limits
         )
         await self._engine.warm_up()
+        self._info = self._engine.info
         log.info("the model was ready after %.1f s", time.monotonic() - started_s)
 
 
