@@ -1,7 +1,7 @@
 """One level's weights with what a window of it hears: labels, timing, lyrics, the codes above."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float, Int
@@ -9,12 +9,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from model.conditioning.labels import Labels, labels_of
+from model.conditioning.lyrics import LyricWindow
 from model.prior import Prior
 from model.published.linear import Precision
 from model.published.prior import PackedPrior
-from model.published.request import Codes, Item, SystemSizes
+from model.published.request import Codes, Item, LevelSizes, Voice
 from model.upsampler import Upsampler
-from model.windows import Window
+
+LyricWindows = tuple[LyricWindow, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -36,68 +38,71 @@ class PublishedLevel:
     def __init__(
         self,
         module: Prior | Upsampler,
-        sizes: SystemSizes,
-        level: int,
+        sizes: LevelSizes,
         *,
         precision: Precision = Precision.HALF,
         release: bool = False,
     ) -> None:
         """Pack a level's module; with `release` its linear maps are emptied as they are packed."""
-        self.level = level
         self.sizes = sizes
         self.module = module.requires_grad_(False).eval()
-        self._module = module.prior if isinstance(module, Upsampler) else module
-        self.prior = PackedPrior(self._module, precision, release=release)
+        self.prior = PackedPrior(_prior(module), precision, release=release)
 
-    @property
-    def prefix_frames(self) -> int:
-        """Return how many lyric positions begin the sequence."""
-        return self.prior.config.transformer.prefix_frames
-
-    def labels(self, items: Sequence[Item], window: Window) -> Labels:
-        """Return a window's labels as this level reads them."""
-        start = window.start_frame * self.sizes.codec.hop(self.level)
-        pieces = [item.piece for item in items]
-        return labels_of(pieces, self.sizes.labels(self.level), start)[0]
+    def labels(self, items: Sequence[Item], start_frame: int) -> tuple[Labels, LyricWindows]:
+        """Return the labels of a window as this level reads them, and its lyrics."""
+        start = start_frame * self.sizes.hop_samples
+        return labels_of([item.piece for item in items], self.sizes.labels(), start)
 
     @torch.no_grad()
-    def hear(self, items: Sequence[Item], window: Window, upper: Codes | None) -> Heard:
+    def hear(self, items: Sequence[Item], start_frame: int, upper: Codes | None) -> Heard:
         """Return what a window is told; `upper` are the codes of its stretch one level up."""
-        labels = self.labels(items, window)
-        encoder = self._module.lyrics
-        lyrics = labels.characters
-        prefix = self.prefix_frames
-        return Heard(
-            start=self._start(items, labels),
-            conditions=F.pad(self._conditions(labels, upper), (0, 0, prefix, 0)),
-            encoded=None if encoder is None else encoder(lyrics),
-            characters=lyrics[:, :prefix],
-        )
-
-    def _start(self, items: Sequence[Item], labels: Labels) -> Float[Tensor, "batch width"]:
-        start = self._module.start_vector(labels.artist, labels.genres).clone()
+        labels, _ = self.labels(items, start_frame)
+        heard = hear(self.module, self.sizes, labels, upper)
+        start = heard.start.clone()
         for row, item in enumerate(items):
             if item.blend:
-                start[row] = sum(
-                    (
-                        voice.weight
-                        * self._module.start_vector(
-                            torch.tensor([voice.artist]), torch.tensor([voice.genres])
-                        )[0]
-                        for voice in item.blend
-                    ),
-                    torch.zeros_like(start[row]),
-                )
-        return start
+                start[row] = self._blended(item.blend)
+        return replace(heard, start=start)
 
-    def _conditions(
-        self, labels: Labels, upper: Codes | None
-    ) -> Float[Tensor, "batch frames width"]:
-        if isinstance(self.module, Upsampler):
-            assert upper is not None
-            return self.module.conditioner(upper)
-        frames = self.sizes.context_frames(self.level)
-        if self._module.timing is None:
-            width = self.prior.config.transformer.width
-            return torch.zeros(len(labels.artist), frames, width)
-        return self._module.timing.window(labels.extents, frames)
+    def _blended(self, blend: Sequence[Voice]) -> Float[Tensor, " width"]:
+        prior = _prior(self.module)
+        device = prior.codes.weight.device
+        voices = [
+            voice.weight
+            * prior.start_vector(
+                torch.tensor([voice.artist], device=device),
+                torch.tensor([voice.genres], device=device, dtype=torch.long),
+            )[0]
+            for voice in blend
+        ]
+        return torch.stack(voices).sum(0)
+
+
+def hear(
+    module: Prior | Upsampler, sizes: LevelSizes, labels: Labels, upper: Codes | None
+) -> Heard:
+    """Return what the window of these labels is told; gradients flow."""
+    prior, lyrics = _prior(module), labels.characters
+    prefix = sizes.prefix_frames
+    return Heard(
+        start=prior.start_vector(labels.artist, labels.genres),
+        conditions=F.pad(_conditions(module, sizes, labels, upper), (0, 0, prefix, 0)),
+        encoded=None if prior.lyrics is None else prior.lyrics(lyrics),
+        characters=lyrics[:, :prefix],
+    )
+
+
+def _conditions(
+    module: Prior | Upsampler, sizes: LevelSizes, labels: Labels, upper: Codes | None
+) -> Float[Tensor, "batch frames width"]:
+    if isinstance(module, Upsampler):
+        assert upper is not None
+        return module.conditioner(upper)
+    if module.timing is None:
+        shape = (len(labels.artist), sizes.context_frames, sizes.prior.transformer.width)
+        return module.positions.new_zeros(shape)
+    return module.timing.window(labels.extents, sizes.context_frames)
+
+
+def _prior(module: Prior | Upsampler) -> Prior:
+    return module.prior if isinstance(module, Upsampler) else module

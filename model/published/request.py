@@ -24,11 +24,46 @@ from model.config import CodecConfig, LabelConfig, PriorConfig
 from model.errors import ConditionError, LabelError, WindowError
 from model.noise import uniform
 from model.values import SamplingPlan
-from model.windows import LevelPlan, LevelShape, Window, level_shape, plan_windows
+from model.windows import LevelPlan, Window, level_shape, plan_windows
 
 Codes = Int[Tensor, "batch frames"]
 DRAWN_TURN = 254
 """The pass that a published draw counts as in the noise; no other sampler uses it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LevelSizes:
+    """One level without its weights."""
+
+    prior: PriorConfig
+    rules: TextRules
+    """How it reads names and lyrics."""
+    hop_samples: int
+    """Samples a code."""
+    codebook_size: int
+
+    @property
+    def prefix_frames(self) -> int:
+        """Return how many lyric positions begin the sequence (1b_lyrics)."""
+        return self.prior.transformer.prefix_frames
+
+    @property
+    def context_frames(self) -> int:
+        """Return the codes in a whole window."""
+        return self.prior.transformer.frames - self.prefix_frames
+
+    @property
+    def shift(self) -> int:
+        """Return what is added to a code where lyrics share its vocabulary (1b_lyrics)."""
+        return self.prior.vocabulary - self.codebook_size
+
+    def labels(self) -> LabelShape:
+        """Return what labels of this level hold."""
+        return label_shape(self.prior, self.rules, self.hop_samples)
+
+    def codes(self, raw: Codes) -> Codes:
+        """Return codes of the prior's own numbers: a lyric character counts as code 0."""
+        return (raw - self.shift).clamp(min=0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,17 +90,14 @@ class SystemSizes:
         """Return the coarsest level."""
         return len(self.priors) - 1
 
-    def labels(self, level: int) -> LabelShape:
-        """Return what labels of a level hold."""
-        return label_shape(self.priors[level], self.rules[level], self.codec.hop(level))
-
-    def context_frames(self, level: int) -> int:
-        """Return the codes in a whole window of a level."""
-        return level_shape(self.codec, self.priors[level], level, 1.0).context_frames
-
-    def shift(self, level: int) -> int:
-        """Return what is added to a code where lyrics share its vocabulary (1b_lyrics)."""
-        return self.priors[level].vocabulary - self.codec.codebook_size
+    def level(self, level: int) -> LevelSizes:
+        """Return one level's sizes."""
+        return LevelSizes(
+            prior=self.priors[level],
+            rules=self.rules[level],
+            hop_samples=self.codec.hop(level),
+            codebook_size=self.codec.codebook_size,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,10 +243,11 @@ def _check_draws(request: SystemRequest, variation: int) -> None:
 
 
 def _check_window(sizes: SystemSizes, request: SystemRequest, level: int, window: Window) -> None:
-    config, items = sizes.priors[level], request.items[level]
-    start_samples = window.start_frame * sizes.codec.hop(level)
+    own, items = sizes.level(level), request.items[level]
+    config = own.prior
+    start_samples = window.start_frame * own.hop_samples
     try:
-        labels, _ = labels_of([item.piece for item in items], sizes.labels(level), start_samples)
+        labels, _ = labels_of([item.piece for item in items], own.labels(), start_samples)
         if config.labels is None:
             return
         check_labels(labels, config.labels)
@@ -222,7 +255,7 @@ def _check_window(sizes: SystemSizes, request: SystemRequest, level: int, window
             for voice in item.blend:
                 _check_voice(voice, config.labels)
         if config.timing:
-            timing_rows(config.labels, labels.extents, sizes.context_frames(level))
+            timing_rows(config.labels, labels.extents, own.context_frames)
     except (WindowError, LabelError) as error:
         raise type(error)(
             f"level {level}, the window from frame {window.start_frame}: {error}"
@@ -249,17 +282,3 @@ def no_codes(sizes: SystemSizes, results: int) -> tuple[Codes, ...]:
 def published_rules(*versions: str) -> tuple[TextRules, ...]:
     """Return rules by their names "v2" and "v3", finest level first."""
     return tuple(RULES[version] for version in versions)
-
-
-__all__ = [
-    "Codes",
-    "Item",
-    "LevelSettings",
-    "LevelShape",
-    "SystemRequest",
-    "SystemSizes",
-    "Voice",
-    "check_request",
-    "no_codes",
-    "published_rules",
-]

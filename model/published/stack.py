@@ -15,12 +15,11 @@ from torch.nn import LayerNorm
 from torch.nn import functional as F
 
 from model.errors import ConditionError
-from model.published.cache import Opened, StackCache
+from model.published.cache import Opened, StackCache, Workspace
 from model.published.linear import LinearMap, Precision, pack
-from model.transformer import Layer, Linear, Transformer
+from model.transformer import Attention, Layer, Linear, Transformer
 
 Rows = Float[Tensor, "rows width"]
-Mixed = Float[Tensor, "rows inner"]
 Maps = Float[Tensor, "batch heads frames seen"]
 Encoded = Float[Tensor, "batch characters width"]
 SLOPE = 1.702
@@ -43,14 +42,78 @@ class Norm:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class PackedAttention:
+    """One layer's attention over what a cache holds; inputs are normalised rows."""
+
+    kind: str
+    enter: LinearMap
+    leave: LinearMap
+    encoder_pair: LinearMap | None = None
+
+    def step(self, x: Rows, seen: Opened, space: Workspace) -> Rows:
+        """Return the mix for one frame, in the workspace."""
+        if self.encoder_pair is None:
+            self.enter(x, space.entered)
+            if seen.write is not None:
+                next(seen.write).copy_(space.pairs)
+            query = space.query
+        else:
+            self.enter(x, space.lone)
+            query = space.lone_query
+        mixed = _attend(query, next(seen.keys), next(seen.values))
+        return self.leave(mixed.reshape(len(x), -1), space.between)
+
+    def stretch(self, x: Rows, stretch: "Stretch") -> Rows:
+        """Return the mix for several frames of one row."""
+        query, seen = self._entered(x, stretch)
+        mask = stretch.masks.get(self.kind)
+        mixed = _attend(query, next(seen.keys), next(seen.values), mask)
+        if self.kind != "column":
+            mixed = mixed.permute(2, 0, 1, 3)
+        return self.leave(mixed.reshape(len(x), -1))
+
+    def maps(self, x: Rows, stretch: "Stretch") -> Maps:
+        """Return the softmax over what each frame sees."""
+        query, seen = self._entered(x, stretch)
+        keys = next(seen.keys).to(query.dtype)
+        scores = query @ keys.transpose(-1, -2) * query.shape[-1] ** -0.5
+        mask = stretch.masks.get(self.kind)
+        if mask is not None:
+            scores = scores.masked_fill(~mask, float("-inf"))
+        return scores.softmax(-1)
+
+    def hear(self, encoded: Rows, slots: Float[Tensor, "2 characters batch heads d"]) -> None:
+        """Write the encoded lyrics' keys and values; characters outermost."""
+        assert self.encoder_pair is not None
+        _, characters, batch, heads, _ = slots.shape
+        pairs = self.encoder_pair(encoded).view(characters, batch, 2, heads, -1)
+        slots.copy_(pairs.permute(2, 0, 1, 3, 4))
+
+    def _entered(self, x: Rows, stretch: "Stretch") -> tuple[Tensor, Opened]:
+        """Return queries, (batch, heads, frames, head width), once keys and values are kept."""
+        seen, cache = stretch.opened[self.kind], stretch.cache
+        entered = self.enter(x).view(
+            stretch.frames,
+            cache.batch,
+            3 if self.encoder_pair is None else 1,
+            cache.config.heads,
+            -1,
+        )
+        if seen.write is not None:
+            slots = next(seen.write)
+            slots.copy_(entered[: slots.shape[1], :, 1:].permute(2, 0, 1, 3, 4))
+        query = entered[:, :, 0]
+        if self.kind == "column":
+            return query.flatten(1, 2).unsqueeze(2), seen
+        return query.permute(1, 2, 0, 3), seen
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class PackedLayer:
     """One layer's weights; what enters the mlp's activation is times `SLOPE`."""
 
-    kind: str
     attention_norm: Norm
-    enter: LinearMap
-    leave: LinearMap
-    encoder_pair: LinearMap | None
+    attention: PackedAttention
     mlp_norm: Norm
     mlp_enter: LinearMap
     mlp_leave: LinearMap
@@ -58,9 +121,28 @@ class PackedLayer:
     @property
     def nbytes(self) -> int:
         """Return the bytes of weights that a step reads."""
-        maps = (self.enter, self.leave, self.mlp_enter, self.mlp_leave)
+        maps = (self.attention.enter, self.attention.leave, self.mlp_enter, self.mlp_leave)
         norms = 2 * (self.attention_norm.gain.nbytes + self.mlp_norm.gain.nbytes)
         return sum(made.nbytes for made in maps) + norms
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Stretch:
+    """Several frames of one row, read at once."""
+
+    cache: StackCache
+    frames: int
+    opened: dict[str, Opened]
+    masks: dict[str, Bool[Tensor, "frames seen"]]
+
+
+def open_stretch(cache: StackCache, position: int, frames: int) -> Stretch:
+    """Return the views and masks of frames from `position` on.
+
+    Raises:
+        ConditionError: They leave their row or the context.
+    """
+    return Stretch(cache, frames, cache.open(position, frames), _masks(cache, position, frames))
 
 
 class PackedStack:
@@ -79,10 +161,9 @@ class PackedStack:
     def hear(self, encoded: Encoded, cache: StackCache) -> None:
         """Write the encoded lyrics' keys and values, once a window."""
         rows = encoded.transpose(0, 1).flatten(0, 1)
-        layers = [layer for layer in self._layers if layer.encoder_pair is not None]
-        for layer, slots in zip(layers, cache.buffers["encoder"], strict=True):
-            assert layer.encoder_pair is not None
-            slots.copy_(_parts(layer.encoder_pair(rows), cache, 2).permute(2, 0, 1, 3, 4))
+        hearing = [layer.attention for layer in self._layers if layer.attention.encoder_pair]
+        for attention, slots in zip(hearing, cache.buffers["encoder"], strict=True):
+            attention.hear(rows, slots)
 
     def advance(self, x: Rows, cache: StackCache, position: int) -> Rows:
         """Return the output for the next positions, all of one row, and remember them.
@@ -90,9 +171,10 @@ class PackedStack:
         Raises:
             ConditionError: The positions leave their row or the context.
         """
-        if len(x) == cache.batch:
+        frames = len(x) // cache.batch
+        if frames == 1:
             return self._step(x, cache, position)
-        return _Stretch(cache, position, x).through(x, self._layers)
+        return self._through(x, open_stretch(cache, position, frames), self._layers)
 
     def maps(self, x: Rows, cache: StackCache, position: int, layer: int) -> Maps:
         """Return what the next positions attend to in a layer; later layers are not computed.
@@ -100,83 +182,33 @@ class PackedStack:
         Raises:
             ConditionError: The layer's keys do not stand in the order of the sequence.
         """
-        kind = self._layers[layer].kind
-        if kind not in ALIGNING:
-            raise ConditionError(f"layer {layer} is of kind {kind}, one of {ALIGNING} is needed")
-        stretch = _Stretch(cache, position, x)
-        return stretch.maps(stretch.through(x, self._layers[:layer]), self._layers[layer])
+        tapped = self._layers[layer]
+        if tapped.attention.kind not in ALIGNING:
+            raise ConditionError(
+                f"layer {layer} is of kind {tapped.attention.kind}, one of {ALIGNING} is needed"
+            )
+        stretch = open_stretch(cache, position, len(x) // cache.batch)
+        x = self._through(x, stretch, self._layers[:layer])
+        return tapped.attention.maps(tapped.attention_norm(x), stretch)
 
     def _step(self, x: Rows, cache: StackCache, position: int) -> Rows:
-        """One frame: every intermediate but the attention's goes into the cache's workspace."""
+        """One frame: what a layer makes goes into the cache's workspace."""
         opened, space = cache.open(position, 1), cache.space
         for layer in self._layers:
-            seen = opened[layer.kind]
-            normal = layer.attention_norm(x)
-            if layer.encoder_pair is None:
-                layer.enter(normal, space.entered)
-                if seen.write is not None:
-                    next(seen.write).copy_(space.pairs)
-                query = space.query
-            else:
-                layer.enter(normal, space.lone)
-                query = space.lone_query
-            mixed = _attend(query, next(seen.keys), next(seen.values))
-            between = layer.leave(mixed.reshape(len(x), -1), space.between).add_(x)
+            attention = layer.attention
+            between = attention.step(layer.attention_norm(x), opened[attention.kind], space).add_(x)
             hidden = layer.mlp_enter(layer.mlp_norm(between), space.hidden)
             added = layer.mlp_leave(F.silu(hidden, inplace=True), space.added)
             x = torch.add(between, added, alpha=1 / SLOPE)
         return x
 
-
-class _Stretch:
-    """Several frames of one row at once."""
-
-    def __init__(self, cache: StackCache, position: int, x: Rows) -> None:
-        self.cache = cache
-        self.frames = len(x) // cache.batch
-        self.opened = cache.open(position, self.frames)
-        self.masks = _masks(cache, position, self.frames, x.device)
-
-    def through(self, x: Rows, layers: Sequence[PackedLayer]) -> Rows:
-        """Return the output of layers, one after the other."""
+    def _through(self, x: Rows, stretch: Stretch, layers: Sequence[PackedLayer]) -> Rows:
         for layer in layers:
-            query, seen = self._entered(layer, x)
-            mixed = _attend(query, next(seen.keys), next(seen.values), self.masks.get(layer.kind))
-            between = layer.leave(self._rows(mixed, layer.kind)).add_(x)
+            between = layer.attention.stretch(layer.attention_norm(x), stretch).add_(x)
             hidden = layer.mlp_enter(layer.mlp_norm(between))
             added = layer.mlp_leave(F.silu(hidden, inplace=True))
             x = torch.add(between, added, alpha=1 / SLOPE)
         return x
-
-    def maps(self, x: Rows, layer: PackedLayer) -> Maps:
-        """Return the softmax over what each frame sees in a layer."""
-        query, seen = self._entered(layer, x)
-        keys = next(seen.keys).to(query.dtype)
-        scores = query @ keys.transpose(-1, -2) * query.shape[-1] ** -0.5
-        mask = self.masks.get(layer.kind)
-        if mask is not None:
-            scores = scores.masked_fill(~mask, float("-inf"))
-        return scores.softmax(-1)
-
-    def _entered(self, layer: PackedLayer, x: Rows) -> tuple[Tensor, Opened]:
-        """Return queries, (batch, heads, frames, head width), once keys and values are kept."""
-        seen = self.opened[layer.kind]
-        entered = layer.enter(layer.attention_norm(x))
-        if layer.encoder_pair is not None:
-            return _parts(entered, self.cache, 1)[:, :, 0].permute(1, 2, 0, 3), seen
-        parts = _parts(entered, self.cache, 3)
-        if seen.write is not None:
-            slots = next(seen.write)
-            slots.copy_(parts[: slots.shape[1], :, 1:].permute(2, 0, 1, 3, 4))
-        query = parts[:, :, 0]
-        if layer.kind == "column":
-            return query.flatten(1, 2).unsqueeze(2), seen
-        return query.permute(1, 2, 0, 3), seen
-
-    def _rows(self, mixed: Tensor, kind: str) -> Mixed:
-        if kind != "column":
-            mixed = mixed.permute(2, 0, 1, 3)
-        return mixed.reshape(self.frames * self.cache.batch, -1)
 
 
 def _attend(query: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -185,13 +217,7 @@ def _attend(query: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None = N
     return F.scaled_dot_product_attention(query, keys, values, attn_mask=mask)
 
 
-def _parts(rows: Rows, cache: StackCache, parts: int) -> Float[Tensor, "frames batch parts h d"]:
-    return rows.view(len(rows) // cache.batch, cache.batch, parts, cache.config.heads, -1)
-
-
-def _masks(
-    cache: StackCache, position: int, frames: int, device: torch.device
-) -> dict[str, Bool[Tensor, "frames seen"]]:
+def _masks(cache: StackCache, position: int, frames: int) -> dict[str, Bool[Tensor, "frames seen"]]:
     """Return which slots the frames of a stretch see, where they do not see all."""
     starts = {
         "row": position % cache.config.row_frames(),
@@ -202,22 +228,29 @@ def _masks(
     for kind, start in starts.items():
         if kind in cache.buffers:
             seen = min(start + frames, cache.buffers[kind].shape[2])
-            own = torch.arange(start, start + frames, device=device)
-            masks[kind] = torch.arange(seen, device=device) <= own[:, None]
+            slots = torch.arange(max(seen, start + frames), device=cache.buffers[kind].device)
+            masks[kind] = slots[:seen] <= slots[start : start + frames, None]
     return masks
 
 
-def _packed(layer: Layer, precision: Precision, *, release: bool) -> PackedLayer:
-    attention, mlp = layer.attention, layer.mlp
-    is_encoder = attention.kind == "encoder"
-    return PackedLayer(
+def pack_attention(
+    attention: Attention, precision: Precision, *, release: bool = False
+) -> PackedAttention:
+    """Return an attention's weights, packed."""
+    encoder = attention.encoder_pair if attention.kind == "encoder" else None
+    return PackedAttention(
         kind=attention.kind,
-        attention_norm=_norm(layer.before_attention, 1.0),
         enter=_map(attention.enter, precision, release=release),
         leave=_map(attention.leave, precision, release=release),
-        encoder_pair=_map(attention.encoder_pair, precision, release=release)
-        if is_encoder
-        else None,
+        encoder_pair=None if encoder is None else _map(encoder, precision, release=release),
+    )
+
+
+def _packed(layer: Layer, precision: Precision, *, release: bool) -> PackedLayer:
+    mlp = layer.mlp
+    return PackedLayer(
+        attention_norm=_norm(layer.before_attention, 1.0),
+        attention=pack_attention(layer.attention, precision, release=release),
         mlp_norm=_norm(layer.before_mlp, SLOPE),
         mlp_enter=_map(mlp.enter, precision, release=release, bias_scale=SLOPE),
         mlp_leave=_map(mlp.leave, precision, release=release, bias_scale=SLOPE),

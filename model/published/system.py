@@ -164,9 +164,9 @@ class PublishedSystem:
         upper = None
         if window.upper is not None:
             upper = state.codes[turn.level + 1][rows, slice(*window.upper)]
-        heard = level.hear(state.request.items[turn.level][rows], window, upper)
+        heard = level.hear(state.request.items[turn.level][rows], window.start_frame, upper)
         first, end = window.start_frame, window.start_frame + window.given_frames
-        given = state.codes[turn.level][rows, first:end] + self.sizes.shift(turn.level)
+        given = state.codes[turn.level][rows, first:end] + self.sizes.level(turn.level).shift
         luck = Luck(
             seed=state.request.seed,
             level=turn.level,
@@ -190,18 +190,14 @@ class PublishedSystem:
             items=_items(state, turn),
             first_frame=first,
             raw=drawn,
-            codes=self._codes(turn.level, drawn),
+            codes=self.sizes.level(turn.level).codes(drawn),
         )
-
-    def _codes(self, level: int, raw: Codes) -> Codes:
-        """Return codes of raw ones: a lyric character at a music position counts as code 0."""
-        return (raw - self.sizes.shift(level)).clamp(min=0)
 
     def _group_done(self, state: SystemState, turn: Turn) -> SystemState:
         finished = (*turn.finished, turn.raw)
         if sum(len(raw) for raw in finished) < len(state.request.variations):
             return replace(state, turn=_fresh(state, turn.level, turn.window, finished))
-        new = self._codes(turn.level, torch.cat(finished))
+        new = self.sizes.level(turn.level).codes(torch.cat(finished))
         codes = torch.cat([state.codes[turn.level], new], dim=1)
         every = (*state.codes[: turn.level], codes, *state.codes[turn.level + 1 :])
         return _next(replace(state, codes=every), turn)

@@ -44,11 +44,11 @@ class GoldenSystem:
         config = self.sizes.priors[level]
         module = Upsampler(config) if config.upper else Prior(config)
         fill(module, self._weights("priors", level))
-        return PublishedLevel(module, self.sizes, level, precision=Precision.FLOAT32)
+        return PublishedLevel(module, self.sizes.level(level), precision=Precision.FLOAT32)
 
     def items(self, level: int) -> tuple[Item, ...]:
         """Return the labels that the case holds for a level."""
-        recorded, slots = self.case.arrays(), self.sizes.labels(level).genre_slots
+        recorded, slots = self.case.arrays(), self.sizes.level(level).labels().genre_slots
         made: list[Item] = []
         for index, row in enumerate(recorded[f"labels_y{level}"].tolist()):
             genres = [genre for genre in row[PLACE_FIELDS : PLACE_FIELDS + slots] if genre >= 0]
