@@ -22,18 +22,24 @@ from bridge.transport import SampleMap
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ground:
-    """What a result stands on: where it begins, and the sound that it must meet."""
+    """Where what a result stands on begins and ends."""
 
     first_sample: int
     """The earliest session sample of which anything is known; the anchor is not before it."""
     splice_sample: int
+    anchor_sample: int | None = None
+    """Given for what has a code grid already."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Likeness:
+    """The sound that a result must meet."""
+
     recorded: Mono
     """The recording's mid before the splice, whose level the result takes; empty if none."""
     image: StereoImage
     level_db: float = 0.0
     """The gain where nothing is recorded: that of the take that goes on."""
-    anchor_sample: int | None = None
-    """Given for what has a code grid already."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,28 +64,23 @@ class Placement:
         return self.end_block * self.block_samples
 
 
-def ground_of(request: RenderRequest) -> Ground:
-    """Return what the result of a request without a take stands on."""
-    match request.source:
-        case Prime() as prime:
-            return Ground(
-                first_sample=prime.start_sample,
-                splice_sample=prime.end_sample,
-                recorded=mid_of(prime.samples)[-_match_samples(request.sample_rate) :],
-                image=measured_image(prime.samples, request.sample_rate),
-            )
-        case Nothing() | StoredCodes() as source:
-            image = StereoImage(sample_rate=request.sample_rate, num_channels=source.num_channels)
-            start_sample = source.start_sample
-            return Ground(
-                first_sample=start_sample,
-                splice_sample=start_sample,
-                recorded=np.zeros(0, np.float32),
-                image=image,
-                anchor_sample=start_sample,
-            )
-        case _:
-            raise TypeError(f"a take is its own ground, {request.source} is not looked up here")
+def ground_of(source: Prime | Nothing | StoredCodes) -> Ground:
+    """Return where the result of a source that is no take begins."""
+    if isinstance(source, Prime):
+        return Ground(first_sample=source.start_sample, splice_sample=source.end_sample)
+    start = source.start_sample
+    return Ground(first_sample=start, splice_sample=start, anchor_sample=start)
+
+
+def likeness_of(source: Prime | Nothing | StoredCodes, sample_rate: int) -> Likeness:
+    """Return the sound that a source asks for; this takes a while."""
+    if isinstance(source, Prime):
+        return Likeness(
+            recorded=mid_of(source.samples)[-_match_samples(sample_rate) :],
+            image=measured_image(source.samples, sample_rate),
+        )
+    image = StereoImage(sample_rate=sample_rate, num_channels=source.num_channels)
+    return Likeness(recorded=np.zeros(0, np.float32), image=image)
 
 
 def place(request: RenderRequest, ground: Ground, info: ModelInfo) -> Placement:
@@ -88,12 +89,20 @@ def place(request: RenderRequest, ground: Ground, info: ModelInfo) -> Placement:
     Raises:
         InvalidRequestError: The anchor is not inside the prime.
     """
-    anchor, splice = _anchor(request, ground, info), ground.splice_sample
+    anchor = _anchor(request, ground, info)
+    splice = ground.splice_sample
+    return place_at(anchor, (splice, splice + request.num_samples), request.sample_rate, info)
+
+
+def place_at(
+    anchor_sample: int, stretch: tuple[int, int], sample_rate: int, info: ModelInfo
+) -> Placement:
+    """Return where a stretch of session samples, from a splice to an end, lies after an anchor."""
+    splice, end = stretch
     sample_map = SampleMap(
-        anchor_sample=anchor, session_rate=request.sample_rate, model_rate=info.sample_rate
+        anchor_sample=anchor_sample, session_rate=sample_rate, model_rate=info.sample_rate
     )
-    lead = max(anchor, splice - _match_samples(request.sample_rate))
-    end = splice + request.num_samples
+    lead = max(anchor_sample, splice - _match_samples(sample_rate))
     first_model, end_model = model_range(sample_map, lead, end)
     return Placement(
         sample_map=sample_map,
@@ -157,19 +166,19 @@ class Assembly:
         next_sample: The session sample that the next result block begins with.
     """
 
-    def __init__(self, ground: Ground, placement: Placement) -> None:
+    def __init__(self, likeness: Likeness, placement: Placement) -> None:
         self._place = placement
         self._fade_samples = round(FADE_SECONDS * placement.sample_map.session_rate)
         self._missing_lead = placement.splice_sample - placement.lead_sample
-        self._recorded = ground.recorded[-self._missing_lead :]
+        self._recorded = likeness.recorded[-self._missing_lead :]
         self._stream = ToSession(placement.sample_map, placement.lead_sample, placement.end_sample)
-        self._image = ground.image
+        self._image = likeness.image
         self._stereo = start(self._image)
         self._lead: list[Mono] = []
-        self.level_db = ground.level_db
+        self.level_db = likeness.level_db
         self._softened_db = 0.0
         self._hash = hashlib.sha256()
-        self.lead_in = np.zeros((ground.image.num_channels, 0), np.float32)
+        self.lead_in = np.zeros((likeness.image.num_channels, 0), np.float32)
         self.next_sample = placement.splice_sample
 
     @property

@@ -9,8 +9,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+import numpy as np
+
+from bridge.errors import InvalidRequestError
 from bridge.ports import Conditions, LevelCodes, Mono, Plan, Quality
-from bridge.render import Ground, Placement
+from bridge.render import Ground, Likeness, Placement, ground_of
 from bridge.request import Nothing, Prime, RenderRequest, Source, StoredCodes, TakePoint
 from bridge.stereo import StereoImage
 
@@ -88,19 +91,51 @@ class Take:
         return None if self.parent is None else self.request.splice_sample
 
 
-def summary(request: RenderRequest, ground: Ground, placement: Placement) -> RequestSummary:
+def summary(request: RenderRequest, placement: Placement, num_channels: int) -> RequestSummary:
     """Return what a take keeps of its request."""
     return RequestSummary(
         request_id=request.request_id,
         client_id=request.client_id,
         sample_rate=request.sample_rate,
-        num_channels=ground.image.num_channels,
+        num_channels=num_channels,
         source=described_source(request.source),
         anchor_sample=placement.sample_map.anchor_sample,
         splice_sample=placement.splice_sample,
         num_samples=request.num_samples,
         conditions=described_conditions(request.conditions),
     )
+
+
+def ground_for(source: Source, parent: Take | None) -> Ground:
+    """Return where the result of a source begins; `parent` is the take that it names.
+
+    Raises:
+        InvalidRequestError: The departure lies outside the take.
+    """
+    if not isinstance(source, TakePoint):
+        return ground_of(source)
+    assert parent is not None
+    departure = source.departure_sample
+    if departure is None:
+        return ground_of_take(parent, parent.end_sample)
+    if not parent.start_sample <= departure <= parent.end_sample:
+        raise InvalidRequestError(
+            f"the departure is at sample {departure}, allowed are samples "
+            f"{parent.start_sample} to {parent.end_sample} of the take {parent.id}"
+        )
+    return ground_of_take(parent, departure)
+
+
+def ground_of_take(take: Take, splice_sample: int) -> Ground:
+    """Return where what stands on a take's codes begins."""
+    anchor = take.request.anchor_sample
+    return Ground(first_sample=anchor, splice_sample=splice_sample, anchor_sample=anchor)
+
+
+def likeness_of_take(take: Take) -> Likeness:
+    """Return the sound that a take has, so that it can be heard again and gone on with."""
+    nothing = np.zeros(0, np.float32)
+    return Likeness(recorded=nothing, image=take.image, level_db=take.level_db)
 
 
 def take_id(request: RequestSummary, plan: Plan, fingerprint: str, sha256: str) -> str:

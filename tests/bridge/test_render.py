@@ -4,7 +4,7 @@ from fakes import counting_info
 
 from bridge.audio_file import sha256_of
 from bridge.ports import Conditions, Plan
-from bridge.render import Assembly, choose_anchor, ground_of, place
+from bridge.render import Assembly, choose_anchor, ground_of, likeness_of, place
 from bridge.request import SAMPLE_RATES, Prime, RenderRequest
 
 RATE = 44_100
@@ -23,9 +23,9 @@ def request(
 
 def assembled(asked: RenderRequest, sound) -> tuple[Assembly, np.ndarray]:
     """Return the assembly and its result when the decoder gives `sound(model samples)`."""
-    ground = ground_of(asked)
-    placement = place(asked, ground, INFO)
-    assembly, size = Assembly(ground, placement), INFO.block_samples
+    placement = place(asked, ground_of(asked.source), INFO)
+    likeness = likeness_of(asked.source, asked.sample_rate)
+    assembly, size = Assembly(likeness, placement), INFO.block_samples
     parts = [
         assembly.push(block, sound(np.arange(block * size, (block + 1) * size)).astype(np.float32))
         for block in range(placement.first_block, placement.end_block)
@@ -63,7 +63,7 @@ def test_a_short_prime_gives_a_short_lead_in_and_a_whole_result(rate, prime_samp
     asked = request(np.zeros((2, prime_samples), np.float32), rate)
     assembly, audio = assembled(asked, tone)
     assert audio.shape == (2, 30_001)
-    anchored = prime_samples - choose_anchor(rate, ground_of(asked), INFO)
+    anchored = prime_samples - choose_anchor(rate, ground_of(asked.source), INFO)
     assert assembly.lead_in.shape == (2, min(anchored, round(0.02 * rate)))
 
 
