@@ -13,9 +13,10 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
+from bridge.admission import EngineLimits
 from bridge.app.door import Load, TranslatedGenerator, shipped_model
 from bridge.config import ServerConfig, private_config
-from bridge.engine import Engine, EngineLimits
+from bridge.engine import Engine
 from bridge.errors import NotFoundError, NotReadyError, StoppingError
 from bridge.grpc_service import GrpcServer
 from bridge.osc_service import OscServer
@@ -30,13 +31,21 @@ log = logging.getLogger(__name__)
 class App:
     """One server: an engine, and the wires that lead to it."""
 
-    def __init__(self, config: ServerConfig, load: Load) -> None:
+    def __init__(self, config: ServerConfig, load: Load, *, resumes: bool = True) -> None:
+        """Prepare to listen.
+
+        Args:
+            config: How the server is set up.
+            load: Returns the model.
+            resumes: Whether jobs of servers that died on the same spool go on here.
+        """
+        self._resumes = resumes
         self._config = config
         self._load = load
         self._engine: Engine[Any] | None = None
         self._info: ModelInfo | None = None
         self._store: TakeStore | None = None
-        self._grpc = GrpcServer(self.engine, shelf=self)
+        self._grpc = GrpcServer(self.engine, shelf=self, security=config.security)
         self._osc = OscServer(self.engine, config.readable_folders())
         self._loading: asyncio.Task[None] | None = None
         self._stopping = False
@@ -74,7 +83,7 @@ class App:
         self._store = open_store(config.spool)
         self.port = await self._grpc.start(config.host, config.port)
         if config.osc_port is not None:
-            self.osc_port = await self._osc.start(config.host, config.osc_port)
+            self.osc_port = await self._osc.start(config.local_host(), config.osc_port)
         self._loading = self._begin_loading(self._store)
 
     async def serve(self) -> None:
@@ -142,9 +151,14 @@ class App:
         if self._loading is not None:
             self._loading.cancel()
             await asyncio.wait([self._loading])
-        await asyncio.gather(self._grpc.stop(drain_seconds), self._osc.stop(drain_seconds))
+        stops = [self._grpc.stop(drain_seconds), self._osc.stop(drain_seconds)]
+        if self._engine is not None:
+            stops.append(self._engine.drain(drain_seconds))
+        await asyncio.gather(*stops)
         if self._engine is not None:
             await self._engine.close()
+        if self._store is not None:
+            self._store.close()
 
     async def _load_and_warm(self, store: TakeStore) -> None:
         started_s = time.monotonic()
@@ -154,19 +168,25 @@ class App:
             TranslatedGenerator(generator), store=store, clock=time.monotonic, limits=limits
         )
         await self._engine.warm_up()
+        await asyncio.to_thread(store.tidy)
+        if self._resumes:
+            resumed = await self._engine.resume()
+            log.info("%d unfinished jobs were taken up again", resumed)
         self._info = self._engine.info
         log.info("the model was ready after %.1f s", time.monotonic() - started_s)
 
 
 @asynccontextmanager
-async def running(config: ServerConfig, load: Load | None = None) -> AsyncGenerator[App]:
+async def running(
+    config: ServerConfig, load: Load | None = None, *, resumes: bool = True
+) -> AsyncGenerator[App]:
     """Yield a listening server that loads its model; `App.serve` waits for that.
 
     Raises:
         BusyError: A port is in use.
         NotReadyError: The spool cannot be written, or a port is refused.
     """
-    app = App(config, load or shipped_model(config.model))
+    app = App(config, load or shipped_model(config.model), resumes=resumes)
     try:
         await app.listen()
         yield app
@@ -178,7 +198,8 @@ async def running(config: ServerConfig, load: Load | None = None) -> AsyncGenera
 def embedded_server(config: ServerConfig | None = None, load: Load | None = None) -> Generator[str]:
     """Yield the address of a server that runs in a thread of this process and is ready.
 
-    Without a configuration it takes a free port and serves gRPC alone.
+    Without a configuration it takes a free port and serves gRPC alone. It leaves
+    the unfinished jobs of others to a server that stays.
 
     Raises:
         BridgeError: It cannot be started.
@@ -215,7 +236,7 @@ def _run_embedded(
     config: ServerConfig, load: Load | None, ready: Future[str], ended: threading.Event
 ) -> None:
     async def live() -> None:
-        async with running(config, load) as app:
+        async with running(config, load, resumes=False) as app:
             await app.serve()
             ready.set_result(app.address)
             await asyncio.to_thread(ended.wait)
