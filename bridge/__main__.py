@@ -37,6 +37,8 @@ COMMANDS = {
     "demo": Command("bridge.commands.demo", "continue the packaged example and show the result"),
     "continue": Command("bridge.commands.continue_", "continue a recorded section"),
     "serve": Command("bridge.commands.serve", "serve gRPC and OSC until it is stopped"),
+    "models": Command("bridge.commands.models", "import, list and verify the released models"),
+    "evaluate": Command("bridge.commands.evaluate", "measure a model on music it never heard"),
     "doctor": Command("bridge.commands.doctor", "check this machine and say what to do"),
 }
 

@@ -11,15 +11,15 @@ import struct
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from io import FileIO
+from io import BufferedIOBase, BytesIO, FileIO
 from pathlib import Path
-from typing import Any, BinaryIO, Final, cast
+from typing import Any, Final, cast
 
 import torch
 from torch import Tensor
 
 from model.errors import CheckpointError
-from model.pickled import StorageRef, TensorRef, read_pickle
+from model.pickled import MOST_BYTES, StorageRef, TensorRef, read_pickle
 
 MAGIC: Final = 0x1950A86A20F9469CFC6C
 MAGIC_START: Final = b"\x80\x02\x8a\x0a" + MAGIC.to_bytes(10, "little")
@@ -28,6 +28,16 @@ PREFIX: Final = "module."
 """What training in parallel puts before every key."""
 AGAIN: Final = "download it again and leave it as it is"
 ZIP_START: Final = b"PK\x03\x04"
+ZIP_FAULTS: Final = (
+    zipfile.BadZipFile,
+    NotImplementedError,
+    RuntimeError,
+    ValueError,
+    KeyError,
+    EOFError,
+    struct.error,
+)
+"""What `zipfile` raises over a damaged one."""
 STRANGERS: Final = (
     (b"<", "is a web page: the download was answered by a page instead of the file"),
     (b"{", "is a text of JSON: the download was answered by a message instead of the file"),
@@ -115,7 +125,7 @@ def open_checkpoint(path: Path) -> Checkpoint:
     return Checkpoint(path=path, tensors=tensors, starts=starts, step=step)
 
 
-def _starts_as_zip(file: BinaryIO, size: int) -> bool:
+def _starts_as_zip(file: BufferedIOBase, size: int) -> bool:
     """Return whether a file is a zip; refuse what users have in its place."""
     if not size:
         raise CheckpointError(f"it is empty: the download failed, {AGAIN}")
@@ -129,7 +139,7 @@ def _starts_as_zip(file: BinaryIO, size: int) -> bool:
     return ahead.startswith(ZIP_START)
 
 
-def _read_old(file: BinaryIO, size: int) -> tuple[object, dict[str, int]]:
+def _read_old(file: BufferedIOBase, size: int) -> tuple[object, dict[str, int]]:
     if file.read(len(MAGIC_START)) != MAGIC_START:
         raise CheckpointError(f"it is no file of weights: it begins with other bytes; {AGAIN}")
     file.seek(0)
@@ -149,7 +159,7 @@ def _read_old(file: BinaryIO, size: int) -> tuple[object, dict[str, int]]:
 
 
 def _old_starts(
-    file: BinaryIO, keys: list[Any], storages: Mapping[str, StorageRef], size: int
+    file: BufferedIOBase, keys: list[Any], storages: Mapping[str, StorageRef], size: int
 ) -> dict[str, int]:
     starts: dict[str, int] = {}
     for key in keys:
@@ -180,7 +190,7 @@ def _short(size: int, needed: int) -> CheckpointError:
     )
 
 
-def _read_zip(file: BinaryIO, size: int) -> tuple[object, dict[str, int]]:
+def _read_zip(file: BufferedIOBase, size: int) -> tuple[object, dict[str, int]]:
     try:
         with zipfile.ZipFile(file) as archive:
             entries = {entry.filename: entry for entry in archive.infolist()}
@@ -188,9 +198,10 @@ def _read_zip(file: BinaryIO, size: int) -> tuple[object, dict[str, int]]:
             order = f"{root}byteorder"
             if order in entries and archive.read(order) != b"little":
                 raise CheckpointError("it was written by a big-endian machine, which is not read")
-            with archive.open(f"{root}data.pkl") as pickled:
-                stored = read_pickle(cast(BinaryIO, pickled))
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
+            if entries[f"{root}data.pkl"].file_size > MOST_BYTES:
+                raise CheckpointError(f"its pickle is longer than {MOST_BYTES} bytes")
+            stored = read_pickle(BytesIO(archive.read(f"{root}data.pkl")))
+    except ZIP_FAULTS as error:
         raise CheckpointError(f"it is a damaged zip ({error}), perhaps cut off; {AGAIN}") from error
     starts: dict[str, int] = {}
     for key, storage in _storages(stored, {}).items():
@@ -220,7 +231,7 @@ def _root_of(entries: Mapping[str, zipfile.ZipInfo], size: int) -> str:
     return roots[0]
 
 
-def _zip_start(file: BinaryIO, entry: zipfile.ZipInfo) -> int:
+def _zip_start(file: BufferedIOBase, entry: zipfile.ZipInfo) -> int:
     """Return where a stored entry's bytes begin: after its own header, name and extra field."""
     file.seek(entry.header_offset)
     head = file.read(30)

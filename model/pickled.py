@@ -9,7 +9,8 @@ Stricter than `torch.load(..., weights_only=True)`, whose files it reads.
 import pickletools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import IO, Any, BinaryIO, Final, cast
+from io import BufferedIOBase
+from typing import IO, Any, Final, cast
 
 import torch
 
@@ -74,30 +75,41 @@ class _Mark:
     """Where a group of values begins on the stack."""
 
 
-def read_pickle(file: BinaryIO) -> object:
+def read_pickle(file: BufferedIOBase) -> object:
     """Return the next pickle of a file: plain values, and references to tensors and storages.
 
     Raises:
         CheckpointError: The pickle calls something else, is damaged, or is longer than
             `MOST_BYTES`.
     """
-    machine = _Machine()
+    machine, given = _Machine(), _Bounded(file)
     try:
-        for instruction, argument, _ in pickletools.genops(cast(IO[bytes], _Bounded(file))):
-            if instruction.name == "STOP":
-                return machine.pop()
-            machine.follow(instruction.name, argument)
+        while (byte := given.read(1)) != b".":
+            known = _KNOWN.get(byte.decode("latin-1"))
+            if known is None:
+                raise CheckpointError(
+                    f"its pickle has the instruction {byte!r}, which no weights need: it is "
+                    "damaged or hostile, download the file again"
+                )
+            machine.follow(known.name, _argument(known, given))
+        return machine.pop()
     except (ValueError, IndexError, KeyError, TypeError, OverflowError, EOFError) as error:
         raise CheckpointError(
             f"its pickle is damaged or cut off ({error}): download the file again"
         ) from error
-    raise CheckpointError("its pickle ends before its end mark: download the file again")
+
+
+def _argument(instruction: pickletools.OpcodeInfo, file: "_Bounded") -> object:
+    if instruction.name == "GLOBAL":  # the library would also follow escapes in it
+        module, name = (file.readline().decode("ascii").removesuffix("\n") for _ in range(2))
+        return _Name(module, name)
+    return instruction.arg.reader(cast(IO[bytes], file)) if instruction.arg else None
 
 
 class _Bounded:
     """A file that gives no more than `MOST_BYTES`, as `pickletools` reads one."""
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: BufferedIOBase) -> None:
         self._file = file
         self._left = MOST_BYTES
 
@@ -110,10 +122,6 @@ class _Bounded:
     def readline(self) -> bytes:
         """Return the rest of a line."""
         return self._taken(self._file.readline(self._left + 1))
-
-    def tell(self) -> int:
-        """Return where the file stands."""
-        return self._file.tell()
 
     def _taken(self, data: bytes) -> bytes:
         self._left -= len(data)
@@ -135,7 +143,7 @@ class _Machine:
 
     def follow(self, name: str, argument: object) -> None:
         """Follow one instruction."""
-        if name in ("PROTO", "FRAME"):
+        if name == "PROTO":
             return
         if name in _ARGUMENTS:
             self._stack.append(argument)
@@ -148,12 +156,10 @@ class _Machine:
         elif name in ("BINGET", "LONG_BINGET"):
             self._stack.append(self._memory[cast(int, argument)])
         else:
-            self._build(name, argument)
+            self._build(name)
 
-    def _build(self, name: str, argument: object) -> None:
-        if name == "GLOBAL":
-            self._stack.append(_Name(*str(argument).split(" ", 1)))
-        elif name == "TUPLE":
+    def _build(self, name: str) -> None:
+        if name == "TUPLE":
             self._stack.append(tuple(self._since_mark()))
         elif name == "BINPERSID":
             self._replace(1, lambda found: _storage(found[0]))
@@ -163,10 +169,8 @@ class _Machine:
             self._skip_attributes()
         elif name in ("APPEND", "APPENDS"):
             self._extend(self._since_mark() if name == "APPENDS" else [self.pop()])
-        elif name in ("SETITEM", "SETITEMS"):
-            self._set(self._since_mark() if name == "SETITEMS" else self._top(2))
         else:
-            raise CheckpointError(f"its pickle has the instruction {name}, which no weights need")
+            self._set(self._since_mark() if name == "SETITEMS" else self._top(2))
 
     def _top(self, count: int) -> list[Any]:
         if len(self._stack) < count:
@@ -209,8 +213,8 @@ class _Machine:
 
 
 _ARGUMENTS: Final = frozenset(
-    {"BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT"}
-    | {"BINUNICODE", "SHORT_BINSTRING", "BINSTRING"}
+    {"GLOBAL", "BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT"}
+    | {"BINUNICODE", "SHORT_BINSTRING"}
 )
 _CONSTANTS: Final[dict[str, Callable[[], Any]]] = {
     "NONE": lambda: None,
@@ -222,6 +226,16 @@ _CONSTANTS: Final[dict[str, Callable[[], Any]]] = {
     "MARK": _Mark,
 }
 _TUPLES: Final = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
+_BUILDING: Final = frozenset(
+    {"PROTO", "BINPUT", "LONG_BINPUT", "BINGET", "LONG_BINGET", "TUPLE", "BINPERSID"}
+    | {"REDUCE", "BUILD", "APPEND", "APPENDS", "SETITEM", "SETITEMS"}
+)
+_KNOWN: Final = {
+    one.code: one
+    for one in pickletools.opcodes
+    if one.name in _ARGUMENTS | _BUILDING | {*_CONSTANTS, *_TUPLES}
+}
+"""What `torch.save` writes; the argument of another instruction is not even read."""
 
 
 def _storage(given: object) -> StorageRef:

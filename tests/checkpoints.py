@@ -31,6 +31,10 @@ def write_published(
 ) -> Path:
     """Write a file as the published ones are: a dict with the state dict under 'model'."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    whole = {"model": {prefix + key: value for key, value in state.items()}, "step": 12, "opt": None}
+    whole = {
+        "model": {prefix + key: value for key, value in state.items()},
+        "step": 12,
+        "opt": None,
+    }
     torch.save(whole, path, _use_new_zipfile_serialization=not legacy)
     return path
