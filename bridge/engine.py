@@ -10,57 +10,39 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Generic
+from typing import Generic, TypeVar
 from uuid import uuid4
 
-from bridge.admission import (
-    Admission,
-    EngineLimits,
-    check_file,
-    check_parent,
-    check_request,
-)
-from bridge.endings import accepted_from, done_from, done_of, ended, error_of, outcome
+from bridge.admission import EngineLimits, check_file, check_parent, check_request
+from bridge.endings import accepted_from, done_from, done_of, ended, error_of
 from bridge.errors import (
     BridgeError,
     ConflictError,
-    DeadlineError,
     JobCancelledError,
     NotReadyError,
     StoppingError,
-    StorageError,
 )
-from bridge.job import Job, Tools, write_take
+from bridge.job import Job, Prefilled
 from bridge.jobs import JobInfo, JobState
+from bridge.keeping import Tools, write_take
 from bridge.pace import Pace
 from bridge.ports import Generator, ModelInfo, S
 from bridge.replay import Listener
-from bridge.request import AudioBlock, Done, Queued, RenderEvent, RenderRequest, TakePoint
-from bridge.session import Session, SessionState
+from bridge.request import AudioBlock, Done, RenderEvent, RenderRequest, TakePoint
+from bridge.roster import EngineStats, Roster
+from bridge.session import Session
 from bridge.store import TakeStore
 from bridge.takes import Take, ground_for, request_digest
 from bridge.workers import Worker
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 SETUP = "setup"
 ASSUMED_STEP_SECONDS = 0.05
 """Until it is measured; the prime is heard as fast as it plays until then."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EngineStats:
-    """Counts since the start, and what runs now."""
-
-    running_jobs: int
-    queued_jobs: int
-    done_jobs: int
-    failed_jobs: int
-    cancelled_jobs: int
-    model_turns: int
-    sound_turns: int
 
 
 class Engine(Generic[S]):
@@ -92,14 +74,9 @@ class Engine(Generic[S]):
             pace=Pace(prime_s=info.feed_samples / info.sample_rate, made_s=ASSUMED_STEP_SECONDS),
             checkpoint_seconds=limits.checkpoint_seconds,
         )
-        self._admission: Admission[S] = Admission(limits)
         self._limits = limits
-        self._jobs: dict[str, Job[S]] = {}
-        self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._deadlines: dict[str, asyncio.TimerHandle] = {}
-        self._supervisors: set[asyncio.Task[None]] = set()
+        self._roster = Roster(self._tools, limits)
         self._keys = asyncio.Lock()
-        self._ended = dict.fromkeys(SessionState, 0)
         self._warm = False
         self._stopping = False
 
@@ -123,11 +100,14 @@ class Engine(Generic[S]):
         await self._tools.model.run(SETUP, self._tools.generator.warm_up)
         self._warm = True
 
-    async def render(self, request: RenderRequest) -> AsyncGenerator[RenderEvent, None]:
+    async def render(
+        self, request: RenderRequest, prefilled: Prefilled[S] | None = None
+    ) -> AsyncGenerator[RenderEvent, None]:
         """Yield the request's events: Queued if it waits, Accepted, Progress and AudioBlock, Done.
 
         Closing the iterator stops the work after the step in flight, unless the
-        request is detached or somebody else listens to the job.
+        request is detached or somebody else listens to the job. What of its prime
+        was heard already need not be heard again: the bytes are the same.
 
         Raises:
             StoppingError: The engine is closing.
@@ -141,7 +121,7 @@ class Engine(Generic[S]):
             DeadlineError: The request's deadline passed.
             JobCancelledError: Somebody else cancelled the job.
         """
-        job, info = await self._admit(request, reads=True)
+        job, info = await self._admit(request, reads=True, prefilled=prefilled)
         if job is None:
             async with aclosing(self.watch(info.id)) as events:
                 async for event in events:
@@ -153,7 +133,7 @@ class Engine(Generic[S]):
                 yield event
         finally:
             session.events.leave()
-            await self._leave(session)
+            await self._roster.leave(session)
 
     async def submit(self, request: RenderRequest) -> JobInfo:
         """Return the job once it is on disk; it begins when its turn comes and nobody need listen.
@@ -166,7 +146,7 @@ class Engine(Generic[S]):
             return info
         if job.session.kept is not None:
             await asyncio.shield(job.session.kept)
-        return self._info_of(job)
+        return self._roster.info_of(job)
 
     async def watch(
         self, job_id: str, from_sample: int | None = None
@@ -177,7 +157,7 @@ class Engine(Generic[S]):
             NotFoundError: No job has this name.
             BridgeError: What the job failed with.
         """
-        job = self._jobs.get(job_id)
+        job = self._roster.find(job_id)
         if job is None:
             async with aclosing(self._watch_ended(job_id, from_sample)) as ended:
                 async for event in ended:
@@ -191,7 +171,7 @@ class Engine(Generic[S]):
                     yield event
         finally:
             listener.leave()
-            await self._leave(job.session)
+            await self._roster.leave(job.session)
 
     async def play(
         self, take_id: str, from_sample: int | None = None
@@ -233,9 +213,11 @@ class Engine(Generic[S]):
         Raises:
             NotFoundError: No job has this name.
         """
-        job = self._jobs.get(job_id)
+        job = self._roster.find(job_id)
         if job is not None:
-            await self._stop(job.session, JobCancelledError(f"the job {job_id} was cancelled"))
+            await self._roster.stop(
+                job.session, JobCancelledError(f"the job {job_id} was cancelled")
+            )
         return await self.job(job_id)
 
     async def job(self, job_id: str) -> JobInfo:
@@ -244,27 +226,44 @@ class Engine(Generic[S]):
         Raises:
             NotFoundError: No job has this name.
         """
-        if job_id in self._jobs:
-            return self._info_of(self._jobs[job_id])
+        job = self._roster.find(job_id)
+        if job is not None:
+            return self._roster.info_of(job)
         return (await asyncio.to_thread(self.store.jobs.find, job_id)).info
 
     async def jobs(self, limit: int = 100) -> tuple[JobInfo, ...]:
         """Return the jobs that came last, newest first, ended ones included."""
         kept = await asyncio.to_thread(self.store.jobs.newest, limit)
-        live = {name: self._info_of(job) for name, job in self._jobs.items()}
+        live = self._roster.infos()
         return tuple(live.get(info.id, info) for info in kept)
+
+    async def on_model(self, name: str, work: Callable[[Generator[S]], T]) -> T:
+        """Return what a piece of work with the model gives, once its turn has come.
+
+        For what is no job, such as hearing a recording while it is made. Live
+        work goes before jobs that are not.
+
+        Args:
+            name: For whom; `leave` forgets it.
+            work: Bounded, as one step is.
+
+        Raises:
+            StoppingError: The engine is closing.
+        """
+        if self._stopping:
+            raise StoppingError("the engine is closing and takes no more work")
+        worker = self._tools.model
+        worker.join(name, name)
+        worker.set_deadline(name, self._tools.clock())
+        return await worker.run(name, partial(work, self._tools.generator))
+
+    def leave(self, name: str) -> None:
+        """Forget for whom the model worked."""
+        self._tools.model.leave(name)
 
     def stats(self) -> EngineStats:
         """Return the counts since the start."""
-        return EngineStats(
-            running_jobs=len(self._tasks),
-            queued_jobs=self._admission.num_waiting,
-            done_jobs=self._ended[SessionState.DONE],
-            failed_jobs=self._ended[SessionState.FAILED],
-            cancelled_jobs=self._ended[SessionState.CANCELLED],
-            model_turns=self._tools.model.turns,
-            sound_turns=self._tools.sound.turns,
-        )
+        return self._roster.stats()
 
     async def resume(self) -> int:
         """Return how many unfinished jobs of dead servers were taken up again.
@@ -278,8 +277,7 @@ class Engine(Generic[S]):
 
     async def idle(self) -> None:
         """Return once no job runs or waits and both threads rest."""
-        while self._supervisors:
-            await asyncio.wait(list(self._supervisors))
+        await self._roster.idle()
         await self._tools.model.idle()
         await self._tools.sound.idle()
 
@@ -290,14 +288,7 @@ class Engine(Generic[S]):
         starts; the rest is cancelled, for its callers go away with this one.
         """
         self._stopping = True
-        if self._supervisors and grace_seconds > 0:
-            await asyncio.wait(list(self._supervisors), timeout=grace_seconds)
-        for job in list(self._jobs.values()):
-            session = job.session
-            session.suspended = session.request.detached
-            after = "; it goes on when the server starts again" if session.suspended else ""
-            text = f"the engine was closed before the result was complete{after}"
-            self._cut(session, StoppingError(text))
+        await self._roster.drain(grace_seconds)
         await self.idle()
 
     async def close(self) -> None:
@@ -307,19 +298,21 @@ class Engine(Generic[S]):
         await self._tools.sound.close()
         await asyncio.to_thread(self.store.jobs.close)
 
-    async def _admit(self, request: RenderRequest, *, reads: bool) -> tuple[Job[S] | None, JobInfo]:
+    async def _admit(
+        self, request: RenderRequest, *, reads: bool, prefilled: Prefilled[S] | None = None
+    ) -> tuple[Job[S] | None, JobInfo]:
         """Return the new job of a request, or None and what its key named before."""
         if self._stopping:
             raise StoppingError("the engine is closing and takes no more requests")
         check_request(request, self.info)
         if not request.idempotency_key:
-            job = self._begin(request, await self._parent(request), reads=reads)
+            job = self._begin(request, await self._parent(request), prefilled, reads=reads)
             return job, job.session.info
         async with self._keys:
             known = await self._known(request)
             if known is not None:
                 return None, known
-            job = self._begin(request, await self._parent(request), reads=reads)
+            job = self._begin(request, await self._parent(request), prefilled, reads=reads)
             # The key is taken when the row is there.
             if job.session.kept is not None:
                 await asyncio.wait([job.session.kept])
@@ -346,20 +339,27 @@ class Engine(Generic[S]):
         check_parent(request, parent, self.info)
         return parent
 
-    def _begin(self, request: RenderRequest, parent: Take | None, *, reads: bool) -> Job[S]:
+    def _begin(
+        self,
+        request: RenderRequest,
+        parent: Take | None,
+        prefilled: Prefilled[S] | None,
+        *,
+        reads: bool,
+    ) -> Job[S]:
         """Return a job that runs or waits, and is being written down."""
         info = self._new_info(request, parent)
         check_file(request, info.splice_sample)
-        self._admission.check_room(request, self._retry_after)
+        self._roster.check_room(request)
         session = Session(info, request, self._limits.max_events)
-        job = Job(session, self._tools, parent)
+        job = Job(session, self._tools, parent, prefilled)
         if reads:
             session.listeners = 1
         else:
             session.events.leave()
         keeping = asyncio.create_task(asyncio.to_thread(self._keep, session.info, request))
         session.kept = keeping
-        self._enter(job)
+        self._roster.enter(job)
         return job
 
     def _new_info(self, request: RenderRequest, parent: Take | None) -> JobInfo:
@@ -385,125 +385,6 @@ class Engine(Generic[S]):
         self.store.check_room()
         self.store.jobs.add(info, request, request_digest(request))
 
-    def _enter(self, job: Job[S]) -> None:
-        """Let a job run, or wait."""
-        session = job.session
-        self._jobs[session.job] = job
-        client = session.request.client_id or session.job
-        for worker in (self._tools.model, self._tools.sound):
-            worker.join(session.job, client)
-        self._set_deadline(session)
-        self._admission.add(job)
-        supervisor = asyncio.create_task(self._supervise(job), name=session.job)
-        self._supervisors.add(supervisor)
-        supervisor.add_done_callback(self._supervisors.discard)
-        self._start_next()
-
-    def _start_next(self) -> None:
-        while not self._stopping and (job := self._admission.next()) is not None:
-            name = job.session.job
-            self._tasks[name] = asyncio.create_task(job.run(), name=f"{name} runs")
-            job.session.begun.set()
-        self._tell_places()
-
-    def _tell_places(self) -> None:
-        for position, (job, eta_seconds) in enumerate(self._admission.expected(), start=1):
-            job.session.tell_place(
-                Queued(
-                    job_id=job.session.job,
-                    request_id=job.session.request.request_id,
-                    position=position,
-                    eta_seconds=eta_seconds,
-                )
-            )
-
-    async def _supervise(self, job: Job[S]) -> None:
-        """Bring a job to its end, whatever that is, and write it down."""
-        session = job.session
-        await session.begun.wait()
-        task = self._tasks.get(session.job)
-        if task is not None:
-            await asyncio.wait([task])
-        if session.kept is not None:
-            await asyncio.wait([session.kept])
-        state, session.error = outcome(session, task)
-        if session.error is not None:
-            await self._write_down(job, session.error, cancelled=state is SessionState.CANCELLED)
-        self._forget(job, state)
-
-    async def _write_down(self, job: Job[S], error: BaseException, *, cancelled: bool) -> None:
-        """Keep how a job ended, or how far it came."""
-        session = job.session
-        if session.kept is not None and session.kept.exception() is not None:
-            return
-        info = replace(session.info, made_samples=job.made_samples)
-        try:
-            if session.suspended:
-                await job.save()
-            else:
-                await asyncio.to_thread(
-                    self.store.jobs.end, ended(info, error, cancelled=cancelled)
-                )
-        except StorageError:
-            # On disk it is unfinished then, and the next server takes it up.
-            log.exception("the end of %s could not be written down", session.job)
-
-    def _forget(self, job: Job[S], state: SessionState) -> None:
-        session = job.session
-        self._admission.leave(job)
-        self._tasks.pop(session.job, None)
-        del self._jobs[session.job]
-        timer = self._deadlines.pop(session.job, None)
-        if timer is not None:
-            timer.cancel()
-        for worker in (self._tools.model, self._tools.sound):
-            worker.leave(session.job)
-        session.move(state)
-        self._ended[state] += 1
-        if state is SessionState.FAILED and session.listeners == 0:
-            log.error("%s failed and nobody listens", session.job, exc_info=session.error)
-        session.events.end(session.error)
-        session.over.set()
-        session.news.ring()
-        self._start_next()
-
-    async def _leave(self, session: Session) -> None:
-        """Stop the job of a listener who goes away, if it was the last one."""
-        session.listeners -= 1
-        if session.listeners == 0 and not session.request.detached:
-            await self._stop(session, JobCancelledError("nobody listens to the job any more"))
-
-    async def _stop(self, session: Session, reason: BridgeError) -> None:
-        self._cut(session, reason)
-        await session.over.wait()
-
-    def _cut(self, session: Session, reason: BridgeError) -> None:
-        """Stop a job; the supervisor does the rest."""
-        if session.over.is_set():
-            return
-        session.reason = session.reason or reason
-        task = self._tasks.get(session.job)
-        if task is not None:
-            task.cancel()
-        else:
-            self._admission.leave(self._jobs[session.job])
-            session.begun.set()
-
-    def _set_deadline(self, session: Session) -> None:
-        due_s = session.info.deadline_unix_s
-        if due_s is None:
-            return
-        given = session.request.deadline_s
-        error = DeadlineError(f"the result was not done within the {given:g} s that were given")
-        left_s = max(0.0, due_s - self.store.jobs.now())
-        loop = asyncio.get_running_loop()
-        self._deadlines[session.job] = loop.call_later(left_s, self._cut, session, error)
-
-    def _retry_after(self) -> float:
-        """Return in how many seconds a place will be free, by measured speed."""
-        left = [job.eta_seconds() for job in self._admission.running()]
-        return max(1.0, min(left, default=1.0))
-
     async def _take_up(self, info: JobInfo) -> bool:
         """Return whether a job of a dead server goes on here."""
         try:
@@ -521,7 +402,7 @@ class Engine(Generic[S]):
             return False
         session = Session(info, request, self._limits.max_events)
         session.events.leave()
-        self._enter(Job(session, self._tools, parent))
+        self._roster.enter(Job(session, self._tools, parent))
         return True
 
     async def _watch_ended(
@@ -551,19 +432,3 @@ class Engine(Generic[S]):
                     yield event
         finally:
             listener.leave()
-
-    def _info_of(self, job: Job[S]) -> JobInfo:
-        session = job.session
-        waits = session.state is SessionState.QUEUED
-        progress = session.progress or job.meter.progress("")
-        queued = session.queued if waits else None
-        return replace(
-            session.info,
-            state=JobState.QUEUED if waits else JobState.RUNNING,
-            position=0 if queued is None else queued.position,
-            phase=progress.phase,
-            step=progress.step,
-            total_steps=progress.total_steps,
-            eta_seconds=progress.eta_seconds + (0.0 if queued is None else queued.eta_seconds),
-            made_samples=job.made_samples,
-        )

@@ -9,8 +9,8 @@ Knows no wire and nothing of who else is served.
 import asyncio
 import logging
 import math
-from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -18,18 +18,15 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-from bridge.audio_file import AudioClip, Provenance, write_audio
-from bridge.database import storage_errors
 from bridge.jobs import Checkpoint, JobState
+from bridge.keeping import Saver, Tools, advice_on, told, write_take
 from bridge.model_time import feed_blocks, heard, model_conditions
-from bridge.pace import PRIME, Pace, ProgressMeter, Steps
-from bridge.ports import Audio, Conditions, Generator, Mono, S
+from bridge.pace import PRIME, ProgressMeter, Steps
+from bridge.ports import Audio, Conditions, Mono, S
 from bridge.render import Assembly, Likeness, likeness_of, place
 from bridge.request import Accepted, AudioBlock, Done, Prime, Progress, StoredCodes, TakePoint
 from bridge.session import Session, SessionState
-from bridge.store import TakeStore
 from bridge.takes import Take, ground_for, likeness_of_take, summary, take_id
-from bridge.workers import Worker
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -37,22 +34,16 @@ U = TypeVar("U")
 
 FIDELITY_SECONDS = 3
 """How much of the prime's end is tried on the codec."""
-LOW_FIDELITY = 0.5
 STALLED_FACTOR = 16
 """So many times the expected steps without an end are a fault of the generator."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tools(Generic[S]):
-    """What every job works with."""
+class Prefilled(Generic[S]):
+    """A state that has heard the request's prime from its anchor on, so many canonical blocks."""
 
-    generator: Generator[S]
-    model: Worker
-    sound: Worker
-    store: TakeStore
-    clock: Callable[[], float]
-    pace: Pace
-    checkpoint_seconds: float
+    state: S
+    fed_blocks: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,13 +64,20 @@ class Job(Generic[S]):
         made_samples: How much of the result is there.
     """
 
-    def __init__(self, session: Session, tools: Tools[S], parent: Take | None = None) -> None:
+    def __init__(
+        self,
+        session: Session,
+        tools: Tools[S],
+        parent: Take | None = None,
+        prefilled: Prefilled[S] | None = None,
+    ) -> None:
         """Place the result.
 
         Args:
             session: Whose request it is, and who hears of it.
             tools: What every job works with.
             parent: The take that a `TakePoint` names.
+            prefilled: What of the prime was heard already.
 
         Raises:
             InvalidRequestError: The anchor is not inside the prime.
@@ -88,6 +86,7 @@ class Job(Generic[S]):
         self._request = session.request
         self._tools = tools
         self._parent = parent
+        self._prefilled = prefilled
         info = tools.generator.info
         self._info = info
         self._ground = ground_for(session.request.source, parent)
@@ -96,8 +95,7 @@ class Job(Generic[S]):
         self.meter = ProgressMeter(self._steps, tools.clock, tools.pace)
         self._started_s = tools.clock()
         self._first_audio_s: float | None = None
-        self._saved_s = self._started_s
-        self._saving: asyncio.Task[None] | None = None
+        self._saver = Saver(session.job, tools)
         self._accepted = False
         self.likeness: Likeness | None = None
         self._decodable: S | None = None
@@ -108,19 +106,22 @@ class Job(Generic[S]):
 
     async def run(self) -> None:
         """Render the request; events go to the session."""
-        self._started_s = self._saved_s = self._tools.clock()
+        self._started_s = self._tools.clock()
         if self._request.live:
             self._set_deadlines(self._started_s)
         self.meter = ProgressMeter(self._steps, self._tools.clock, self._tools.pace)
         self.session.move(SessionState.PRIMING)
-        checkpoint = await asyncio.to_thread(self._tools.store.jobs.checkpoint, self.session.job)
+        checkpoint = None
+        if self.session.kept is None:
+            load = self._tools.store.jobs.checkpoint
+            checkpoint = await asyncio.to_thread(load, self.session.job)
         audio, conditions = await self._on_sound(self._prepare)
         try:
             codes, assembly = await _together(
                 self._make(audio, conditions, checkpoint), self._sound(audio)
             )
         finally:
-            await self._saved()
+            await self._saver.rest()
         await self._report(self.meter.finish("decode"))
         self.session.move(SessionState.KEEPING)
         elapsed_s = self._tools.clock() - self._started_s
@@ -130,7 +131,7 @@ class Job(Generic[S]):
     async def save(self) -> None:
         """Write down how far the job has come, so that it can be begun again from there."""
         if self._reached is not None:
-            await self._write_down(await self._checkpoint())
+            await self._saver.now(*self._reached)
 
     def eta_seconds(self) -> float:
         """Return how long the rest of the job will take once it runs, by measured speed."""
@@ -150,7 +151,8 @@ class Job(Generic[S]):
         self, audio: Mono, conditions: Conditions, checkpoint: Checkpoint | None
     ) -> bytes:
         """Return the codes of the whole take: what the model's worker does."""
-        fed_blocks = 0 if checkpoint is None else checkpoint.fed_blocks
+        heard_before = checkpoint or self._prefilled
+        fed_blocks = 0 if heard_before is None else heard_before.fed_blocks
         state = await self._on_model(partial(self._begin, conditions, checkpoint))
         self._show(state)
         self._opened.set()
@@ -174,6 +176,8 @@ class Job(Generic[S]):
             return generator.restore(checkpoint.state)
         if self._parent is not None:
             return self._departed(generator.restore(self._parent.codes), self._parent)
+        if self._prefilled is not None:
+            return self._prefilled.state.fork()
         anchor = self.placement.sample_map.anchor_sample
         state = generator.open(conditions, anchor, self.placement.decoded_samples)
         if isinstance(source, StoredCodes):
@@ -200,7 +204,7 @@ class Job(Generic[S]):
             self._more.set()
             self.session.news.ring()
         self._reached = made.state, fed_blocks
-        await self._save_in_time()
+        await self._saver.in_time(made.state, fed_blocks)
         await self._report(self.meter.advance(made.phase))
         return made.state
 
@@ -209,30 +213,6 @@ class Job(Generic[S]):
         if state.decodable_sample >= self._info.block_samples:
             self._decodable = state.fork()
             self._more.set()
-
-    async def _save_in_time(self) -> None:
-        """Write the state down if the last time is long ago, beside the work that goes on."""
-        now = self._tools.clock()
-        if now - self._saved_s < self._tools.checkpoint_seconds or self._reached is None:
-            return
-        if self._saving is not None:
-            await self._saving
-        self._saved_s = now
-        self._saving = asyncio.create_task(self._write_down(await self._checkpoint()))
-
-    async def _checkpoint(self) -> Checkpoint:
-        assert self._reached is not None
-        state, fed_blocks = self._reached
-        return Checkpoint(fed_blocks=fed_blocks, state=await self._on_model(state.to_bytes))
-
-    async def _write_down(self, checkpoint: Checkpoint) -> None:
-        save = self._tools.store.jobs.save_checkpoint
-        await asyncio.to_thread(save, self.session.job, checkpoint)
-
-    async def _saved(self) -> None:
-        """Return once nothing is being written down; how that ended counts no more."""
-        if self._saving is not None:
-            await asyncio.gather(self._saving, return_exceptions=True)
 
     def _feed(self, state: S, audio: Mono) -> _Made[S]:
         before = state.decodable_sample
@@ -289,7 +269,7 @@ class Job(Generic[S]):
             splice_sample=self.placement.splice_sample,
             expected_samples=self._request.num_samples,
             codec_fidelity=fidelity,
-            advice=_advice(fidelity),
+            advice=advice_on(fidelity),
             model=self._info.name,
             fingerprint=self._info.fingerprint,
             job_id=self.session.job,
@@ -402,34 +382,6 @@ class Job(Generic[S]):
         )
 
 
-def write_take(path: Path, take: Take, audio: Sequence[Audio]) -> Path:
-    """Return where the audio of a take was written as a Broadcast Wave file.
-
-    Raises:
-        StorageError: The disk is full or refuses.
-    """
-    provenance = Provenance(
-        model=take.model,
-        fingerprint=take.fingerprint,
-        seed=take.seed,
-        request_id=take.request.request_id,
-        licence=take.licence,
-        take_id=take.id,
-    )
-    samples = np.concatenate(audio, axis=1)
-    clip = AudioClip(samples=samples, sample_rate=take.request.sample_rate)
-    with storage_errors(f"write {path}"):
-        return write_audio(path, clip, take.start_sample, provenance)
-
-
-def told(accepted: Accepted, done: Done) -> dict[str, Any]:
-    """Return what is kept to tell a job again, as JSON can hold it."""
-    end = asdict(replace(done, lead_in=np.zeros((0, 0), np.float32)))
-    del end["lead_in"]
-    end["path"] = None if done.path is None else str(done.path)
-    return {"accepted": asdict(accepted), "done": end}
-
-
 async def _together(first: Coroutine[Any, Any, T], second: Coroutine[Any, Any, U]) -> tuple[T, U]:
     """Return both results; a failure of one ends the other and is raised as it is."""
     try:
@@ -438,12 +390,3 @@ async def _together(first: Coroutine[Any, Any, T], second: Coroutine[Any, Any, U
     except BaseExceptionGroup as failures:
         raise failures.exceptions[0] from None
     return tasks[0].result(), tasks[1].result()
-
-
-def _advice(fidelity: float) -> str:
-    if fidelity >= LOW_FIDELITY:
-        return ""
-    return (
-        f"this sound is outside what the model knows: its codec keeps {fidelity:.2f} of 1, "
-        f"below {LOW_FIDELITY:g} the result may not sound like the recording"
-    )

@@ -11,7 +11,8 @@ from functools import partial
 from itertools import count
 from typing import Final, Generic
 
-from bridge.job import Job, Tools
+from bridge.job import Job
+from bridge.keeping import Tools
 from bridge.ports import Audio, S
 from bridge.render import Assembly, place_at
 from bridge.request import AudioBlock, Done, RenderEvent
