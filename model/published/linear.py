@@ -2,22 +2,23 @@
 
 The released files hold their linear maps in half precision. On a processor
 that FBGEMM knows they stay so, packed, while activations and sums are single
-precision: half the bytes a step reads, no rounding beyond the released one.
-Elsewhere PyTorch's own product does the work in the weights' type.
+precision: half the bytes a step reads, no rounding beyond the released one, and
+a row's product does not depend on the rows beside it. Elsewhere PyTorch's own
+product does the work in the weights' type.
 """
 
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-Rows = Float[Tensor, "rows features"]
+Inputs = Float[Tensor, "rows inputs"]
+Outputs = Float[Tensor, "rows outputs"]
 Weights = Float[Tensor, "inputs outputs"]
 Bias = Float[Tensor, " outputs"]
 Product = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
@@ -34,68 +35,29 @@ class Precision(StrEnum):
     """For processors and devices without fast half precision; rounds weights to 8 bits."""
 
 
-class LinearMap(Protocol):
+@dataclass(frozen=True, slots=True, eq=False)
+class LinearMap:
     """x w + b for a few rows."""
 
-    def __call__(self, x: Rows, out: Rows | None = None) -> Rows:
-        """Return the product, in `out` where one is given."""
-        ...
+    into: Callable[[Tensor, Tensor], Tensor]
+    """Writes the product of its first argument, (rows, inputs), to its second, and returns it."""
+    outputs: int
+    nbytes: int
+    """What one product reads."""
 
-    @property
-    def nbytes(self) -> int:
-        """Return the bytes that one product reads."""
-        ...
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class PackedHalf:
-    """Half-precision weights in FBGEMM's order, single-precision everything else."""
-
-    packed: Tensor
-    bias: Bias
-    inputs: int
-    product: Product
-
-    def __call__(self, x: Rows, out: Rows | None = None) -> Rows:
-        """Return x w + b, in `out` where one is given."""
-        if out is None:
-            out = x.new_empty(len(x), len(self.bias))
-        return self.product(x, self.packed, self.bias, out)
-
-    @property
-    def nbytes(self) -> int:
-        """Return the bytes that one product reads."""
-        return 2 * self.inputs * len(self.bias) + self.bias.nbytes
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class PlainLinear:
-    """Weights (in, out) of any floating type; inputs are cast to it, results back."""
-
-    w: Weights
-    bias: Bias
-
-    def __call__(self, x: Rows, out: Rows | None = None) -> Rows:
-        """Return x w + b, in `out` where one is given."""
-        if self.w.dtype == x.dtype:
-            return torch.addmm(self.bias, x, self.w, out=out)
-        made = F.linear(x.to(self.w.dtype), self.w.t(), self.bias)
-        return made.to(x.dtype) if out is None else out.copy_(made)
-
-    @property
-    def nbytes(self) -> int:
-        """Return the bytes that one product reads."""
-        return self.w.nbytes + self.bias.nbytes
+    def __call__(self, x: Inputs) -> Outputs:
+        """Return the product in a tensor of its own."""
+        return self.into(x, x.new_empty(len(x), self.outputs))
 
 
 def pack(w: Weights, bias: Bias, precision: Precision) -> LinearMap:
     """Return the map with its weights held in a precision; a bias stays single where it can."""
     if precision is Precision.FLOAT32:
-        return PlainLinear(w.detach().float(), bias.detach().float())
+        return _single(w.detach().float(), bias.detach().float())
     if precision is Precision.HALF and w.device.type == "cpu" and packs_half():
-        return _packed_half(w, bias)
+        return _packed_half(w.detach(), bias.detach().float().contiguous())
     dtype = torch.bfloat16 if precision is Precision.BFLOAT16 else torch.float16
-    return PlainLinear(_column_major(w.detach().to(dtype)), bias.detach().to(dtype))
+    return _cast(w.detach().to(dtype), bias.detach().to(dtype))
 
 
 def packs_half() -> bool:
@@ -107,7 +69,13 @@ _PRODUCT = "fbgemm_linear_fp16_weight_fp32_activation"
 _PACK = "fbgemm_pack_gemm_matrix_fp16"
 
 
-def _packed_half(w: Weights, bias: Bias) -> PackedHalf:
+def _single(w: Weights, bias: Bias) -> LinearMap:
+    return LinearMap(
+        lambda x, out: torch.addmm(bias, x, w, out=out), len(bias), w.nbytes + bias.nbytes
+    )
+
+
+def _packed_half(w: Weights, bias: Bias) -> LinearMap:
     """Pack, and multiply once: both operators warn once a process that they may go one day.
 
     The exact PyTorch is pinned; a later one without them falls back to plain products.
@@ -115,11 +83,17 @@ def _packed_half(w: Weights, bias: Bias) -> PackedHalf:
     product: Product = getattr(torch, _PRODUCT)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        packed: Tensor = getattr(torch, _PACK)(w.detach().float().t().contiguous())
-        made = PackedHalf(packed, bias.detach().float().contiguous(), len(w), product)
-        made(w.new_zeros(1, len(w), dtype=torch.float32))
-    return made
+        packed: Tensor = getattr(torch, _PACK)(w.float().t().contiguous())
+        product(torch.zeros(1, len(w)), packed, bias, torch.empty(1, len(bias)))
+    return LinearMap(
+        lambda x, out: product(x, packed, bias, out), len(bias), 2 * w.numel() + bias.nbytes
+    )
 
 
-def _column_major(w: Weights) -> Weights:
-    return w.t().contiguous().t()
+def _cast(w: Weights, bias: Bias) -> LinearMap:
+    rows = w.t().contiguous()
+    return LinearMap(
+        lambda x, out: out.copy_(F.linear(x.to(rows.dtype), rows, bias)),
+        len(bias),
+        rows.nbytes + bias.nbytes,
+    )

@@ -4,12 +4,12 @@ from dataclasses import dataclass
 from math import log
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
 from model.conditioning.labels import Labels
-from model.prior import Logits, Prior
+from model.prior import Prior
 from model.published.level import Heard, hear
 from model.published.request import Codes, LevelSizes
 from model.upsampler import Upsampler
@@ -30,7 +30,7 @@ class PriorLosses:
 
 def window_logits(
     module: Prior | Upsampler, sizes: LevelSizes, heard: Heard, codes: Codes
-) -> Logits:
+) -> Float[Tensor, "batch positions vocabulary"]:
     """Return teacher-forced logits of a whole window; lyrics in the same sequence come first."""
     prior = module.prior if isinstance(module, Upsampler) else module
     sequence = torch.cat([heard.characters, codes + sizes.shift], dim=1)
@@ -72,5 +72,7 @@ def prior_losses(
     return PriorLosses(total=total, lyrics=lyrics, music=music)
 
 
-def _bits(logits: Logits, wanted: Codes) -> Scalar:
+def _bits(
+    logits: Float[Tensor, "batch some vocabulary"], wanted: Int[Tensor, "batch some"]
+) -> Scalar:
     return F.cross_entropy(logits.flatten(0, 1), wanted.flatten()) / log(2)

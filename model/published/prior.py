@@ -34,6 +34,7 @@ class PackedPrior:
         rows = self._codes[0].nbytes + self._positions[0].nbytes
         return self.stack.nbytes + self._head.nbytes + rows
 
+    @torch.no_grad()
     def open(
         self, batch: int, encoded: Encoded | None = None, dtype: torch.dtype = torch.float32
     ) -> StackCache:

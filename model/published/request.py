@@ -26,7 +26,8 @@ from model.noise import uniform
 from model.values import SamplingPlan
 from model.windows import LevelPlan, Window, level_shape, plan_windows
 
-Codes = Int[Tensor, "batch frames"]
+Codes = Int[Tensor, "_ _"]
+"""(results, frames); levels and groups differ in both."""
 DRAWN_TURN = 254
 """The pass that a published draw counts as in the noise; no other sampler uses it."""
 

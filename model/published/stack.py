@@ -5,7 +5,7 @@ frame: a step of one frame is a matrix of `batch` rows. Weights come from a
 `Transformer`, whose `forward` over the whole context gives the same numbers.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -22,23 +22,14 @@ from model.transformer import Attention, Layer, Linear, Transformer
 Rows = Float[Tensor, "rows width"]
 Maps = Float[Tensor, "batch heads frames seen"]
 Encoded = Float[Tensor, "batch characters width"]
+Normalise = Callable[[Tensor], Tensor]
+"""Layer norm over the last axis."""
+FLOAT = 4
+"""Bytes of a single-precision number; a layer's norms hold four times its width of them."""
 SLOPE = 1.702
 """x sigmoid(1.702 x) is silu(1.702 x) / 1.702: the norm before it and the sum after it scale."""
 ALIGNING = ("dense", "prefix", "encoder")
 """Kinds whose keys stand in the order of the sequence."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Norm:
-    """A layer norm's gain and bias."""
-
-    gain: Float[Tensor, " width"]
-    bias: Float[Tensor, " width"]
-    epsilon: float
-
-    def __call__(self, x: Rows) -> Rows:
-        """Return normalised rows."""
-        return torch.layer_norm(x, self.gain.shape, self.gain, self.bias, self.epsilon, False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -53,30 +44,35 @@ class PackedAttention:
     def step(self, x: Rows, seen: Opened, space: Workspace) -> Rows:
         """Return the mix for one frame, in the workspace."""
         if self.encoder_pair is None:
-            self.enter(x, space.entered)
+            self.enter.into(x, space.entered)
             if seen.write is not None:
                 next(seen.write).copy_(space.pairs)
             query = space.query
         else:
-            self.enter(x, space.lone)
+            self.enter.into(x, space.lone)
             query = space.lone_query
-        mixed = _attend(query, next(seen.keys), next(seen.values))
-        return self.leave(mixed.reshape(len(x), -1), space.between)
+        mixed = F.scaled_dot_product_attention(
+            query, next(seen.keys).float(), next(seen.values).float()
+        )
+        return self.leave.into(mixed.reshape(space.lone.shape), space.between)
 
     def stretch(self, x: Rows, stretch: "Stretch") -> Rows:
         """Return the mix for several frames of one row."""
         query, seen = self._entered(x, stretch)
-        mask = stretch.masks.get(self.kind)
-        mixed = _attend(query, next(seen.keys), next(seen.values), mask)
-        if self.kind != "column":
+        mixed = F.scaled_dot_product_attention(
+            query,
+            next(seen.keys).float(),
+            next(seen.values).float(),
+            attn_mask=stretch.masks.get(self.kind),
+        )
+        if not stretch.by_column(self.kind):
             mixed = mixed.permute(2, 0, 1, 3)
         return self.leave(mixed.reshape(len(x), -1))
 
     def maps(self, x: Rows, stretch: "Stretch") -> Maps:
         """Return the softmax over what each frame sees."""
         query, seen = self._entered(x, stretch)
-        keys = next(seen.keys).to(query.dtype)
-        scores = query @ keys.transpose(-1, -2) * query.shape[-1] ** -0.5
+        scores = query @ next(seen.keys).float().transpose(-1, -2) * query.shape[-1] ** -0.5
         mask = stretch.masks.get(self.kind)
         if mask is not None:
             scores = scores.masked_fill(~mask, float("-inf"))
@@ -103,7 +99,7 @@ class PackedAttention:
             slots = next(seen.write)
             slots.copy_(entered[: slots.shape[1], :, 1:].permute(2, 0, 1, 3, 4))
         query = entered[:, :, 0]
-        if self.kind == "column":
+        if stretch.by_column(self.kind):
             return query.flatten(1, 2).unsqueeze(2), seen
         return query.permute(1, 2, 0, 3), seen
 
@@ -112,9 +108,9 @@ class PackedAttention:
 class PackedLayer:
     """One layer's weights; what enters the mlp's activation is times `SLOPE`."""
 
-    attention_norm: Norm
+    attention_norm: Normalise
     attention: PackedAttention
-    mlp_norm: Norm
+    mlp_norm: Normalise
     mlp_enter: LinearMap
     mlp_leave: LinearMap
 
@@ -122,8 +118,7 @@ class PackedLayer:
     def nbytes(self) -> int:
         """Return the bytes of weights that a step reads."""
         maps = (self.attention.enter, self.attention.leave, self.mlp_enter, self.mlp_leave)
-        norms = 2 * (self.attention_norm.gain.nbytes + self.mlp_norm.gain.nbytes)
-        return sum(made.nbytes for made in maps) + norms
+        return sum(made.nbytes for made in maps) + 4 * FLOAT * self.attention.leave.outputs
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -134,6 +129,10 @@ class Stretch:
     frames: int
     opened: dict[str, Opened]
     masks: dict[str, Bool[Tensor, "frames seen"]]
+
+    def by_column(self, kind: str) -> bool:
+        """Return whether each frame sees keys of its own."""
+        return kind == "column" and self.frames > 1
 
 
 def open_stretch(cache: StackCache, position: int, frames: int) -> Stretch:
@@ -197,8 +196,8 @@ class PackedStack:
         for layer in self._layers:
             attention = layer.attention
             between = attention.step(layer.attention_norm(x), opened[attention.kind], space).add_(x)
-            hidden = layer.mlp_enter(layer.mlp_norm(between), space.hidden)
-            added = layer.mlp_leave(F.silu(hidden, inplace=True), space.added)
+            hidden = layer.mlp_enter.into(layer.mlp_norm(between), space.hidden)
+            added = layer.mlp_leave.into(F.silu(hidden, inplace=True), space.added)
             x = torch.add(between, added, alpha=1 / SLOPE)
         return x
 
@@ -209,12 +208,6 @@ class PackedStack:
             added = layer.mlp_leave(F.silu(hidden, inplace=True))
             x = torch.add(between, added, alpha=1 / SLOPE)
         return x
-
-
-def _attend(query: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None = None) -> Tensor:
-    if keys.dtype != query.dtype:
-        keys, values = keys.to(query.dtype), values.to(query.dtype)
-    return F.scaled_dot_product_attention(query, keys, values, attn_mask=mask)
 
 
 def _masks(cache: StackCache, position: int, frames: int) -> dict[str, Bool[Tensor, "frames seen"]]:
@@ -257,9 +250,9 @@ def _packed(layer: Layer, precision: Precision, *, release: bool) -> PackedLayer
     )
 
 
-def _norm(norm: LayerNorm, scale: float) -> Norm:
-    gain, bias = norm.weight.detach().float(), norm.bias.detach().float()
-    return Norm(gain * scale, bias * scale, norm.eps)
+def _norm(norm: LayerNorm, scale: float) -> Normalise:
+    gain, bias = norm.weight.detach().float() * scale, norm.bias.detach().float() * scale
+    return lambda x: torch.layer_norm(x, gain.shape, gain, bias, norm.eps, False)
 
 
 def _map(
