@@ -13,8 +13,7 @@ from typing import Any, Final
 
 import platformdirs
 
-from bridge.errors import UnsupportedError
-from bridge.security import Security, is_local
+from bridge.security import UNIX, Security, is_local
 from bridge.settings import Kind, ListOf, OrOff, PathTo, Real, Setting, Text, Whole
 
 APPLICATION = "jukebox-bridge"
@@ -107,8 +106,8 @@ class ServerConfig:
     What a field is for stands in its `Setting`, and in `docs/configuration.md`.
 
     Raises:
-        InvalidRequestError: A value outside its limits, which the text holds.
-        UnsupportedError: A host that other machines can reach.
+        InvalidRequestError: A value outside its limits, which the text holds; or a host that
+            other machines can reach, without TLS and tokens.
     """
 
     host: str = field(
@@ -251,11 +250,7 @@ class ServerConfig:
         """Refuse what cannot be served."""
         for name, setting in settings().items():
             setting.kind.check(value_of(self, name), setting.name)
-        if not is_local(self.host):
-            raise UnsupportedError(
-                f"the host {self.host!r} is not a loopback address: this version serves its own "
-                "machine alone (127.0.0.1, ::1, localhost), for it has neither TLS nor tokens yet"
-            )
+        self.security.check_bind(self.host)
 
     def readable_folders(self) -> tuple[Path, ...]:
         """Return the folders, links resolved, that a wire may name files in."""
@@ -263,7 +258,8 @@ class ServerConfig:
 
     def local_host(self) -> str:
         """Return where the wires without TLS and tokens listen: loopback, whatever the host."""
-        return self.host if is_local(self.host) and "/" not in self.host else DEFAULT_HOST
+        on_tcp = is_local(self.host) and not self.host.startswith(UNIX)
+        return self.host if on_tcp else DEFAULT_HOST
 
 
 def private_config(spool: Path | None = None, model: Path | None = None) -> ServerConfig:
@@ -301,7 +297,6 @@ def built(values: Mapping[str, Any]) -> ServerConfig:
 
     Raises:
         InvalidRequestError: A value outside its limits.
-        UnsupportedError: A host that other machines can reach.
     """
     own = {name: value for name, value in values.items() if name not in SECURITY_SETTINGS}
     locks = {

@@ -17,8 +17,8 @@ from bridge.grpc_gate import Call, rendered
 from bridge.grpc_gate import Verb as Handler
 from bridge.ports import LevelCodes
 from bridge.request import RenderRequest, StoredCodes
-from bridge.request_messages import conditions_of, num_samples_of, plan_of
-from bridge.upload import Upload, Verb, check_id
+from bridge.request_messages import Verb, conditions_of, num_samples_of, plan_of
+from bridge.upload import Upload, check_id
 from protos import bridge_pb2
 
 SEED_BITS: Final = 63

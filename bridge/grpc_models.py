@@ -3,11 +3,12 @@
 Translates and decides nothing. Knows no socket, no token and no other wire.
 """
 
+import asyncio
 from collections.abc import AsyncGenerator, Mapping
 from typing import Final
 
 from bridge.errors import NotFoundError
-from bridge.grpc_gate import Call, Verb
+from bridge.grpc_gate import CLOCK, Call, Verb
 from bridge.messages import message_of_model
 from bridge.shelf import ShelvedModel
 from protos import bridge_pb2
@@ -49,11 +50,35 @@ async def _list_styles(
     raise NotFoundError(f"no model is named {asked.model[:80]!r}; known: {known}", field="model")
 
 
+async def _get_stats(
+    call: Call, asked: bridge_pb2.GetStatsRequest
+) -> AsyncGenerator[bridge_pb2.Stats]:
+    del asked
+    engine = call.desk.engine()
+    counts = engine.stats()
+    store = await asyncio.to_thread(engine.store.stats)
+    yield bridge_pb2.Stats(
+        queued_jobs=counts.queued_jobs,
+        running_jobs=counts.running_jobs,
+        done_jobs=counts.done_jobs,
+        failed_jobs=counts.failed_jobs,
+        cancelled_jobs=counts.cancelled_jobs,
+        model_turns=counts.model_turns,
+        sound_turns=counts.sound_turns,
+        takes=store.num_takes,
+        kept_takes=store.kept_takes,
+        stored_bytes=store.used_bytes,
+        max_stored_bytes=store.limit_bytes,
+        uptime_seconds=CLOCK() - call.desk.begun_s,
+    )
+
+
 MODEL_VERBS: Final[Mapping[str, Verb]] = {
     "ListModels": _list_models,
     "LoadModel": _load_model,
     "UnloadModel": _unload_model,
     "ListStyles": _list_styles,
+    "GetStats": _get_stats,
 }
 
 

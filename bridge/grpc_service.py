@@ -27,7 +27,9 @@ from bridge.grpc_gate import (
     credentials,
     handlers,
 )
+from bridge.grpc_jobs import JOB_VERBS
 from bridge.grpc_models import MODEL_VERBS
+from bridge.grpc_takes import TAKE_VERBS
 from bridge.security import UNIX, Security, read_keyring
 from bridge.shelf import Shelf
 from bridge.sockets import (
@@ -43,7 +45,7 @@ from protos import bridge_pb2
 DESCRIPTOR: Final = bridge_pb2.DESCRIPTOR.services_by_name["Bridge"]
 SERVICE: Final = DESCRIPTOR.full_name
 HEALTH_NAMES: Final = ("", SERVICE)
-VERBS: Final[Mapping[str, Verb]] = {**UPLOAD_VERBS, **MODEL_VERBS}
+VERBS: Final[Mapping[str, Verb]] = {**UPLOAD_VERBS, **JOB_VERBS, **TAKE_VERBS, **MODEL_VERBS}
 MAX_UPLOADS_BYTES = 2 * MAX_UPLOAD_BYTES
 """Of audio that all calls together may have under way."""
 
@@ -89,10 +91,11 @@ class GrpcServer:
         self._server = self._build()
         await self._tell(HEALTH_NAMES, health_pb2.HealthCheckResponse.NOT_SERVING)
         if host.startswith(UNIX):
-            self._socket = unix_path(host)
-            clear_unix_path(self._socket)
+            path = unix_path(host)
+            clear_unix_path(path)
             with private_files():
                 bound = self._bind(host, port)
+            self._socket = path  # ours from now on, to be removed at the end
         else:
             check_port_free(socket.SOCK_STREAM, host, port)
             bound = self._bind(host, port)

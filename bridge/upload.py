@@ -7,7 +7,6 @@ call. Knows messages and values; neither sockets nor the engine.
 
 import uuid
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 from typing import TypeAlias
 
 import numpy as np
@@ -26,7 +25,7 @@ from bridge.request import (
     Source,
     check_format,
 )
-from bridge.request_messages import conditions_of, num_samples_of, plan_of
+from bridge.request_messages import Verb, conditions_of, num_samples_of, plan_of
 from protos import bridge_pb2
 
 MAX_BLOCK_BYTES = 1024 * 1024
@@ -37,14 +36,6 @@ Lane: TypeAlias = tuple[int, StemKind | None]
 
 PRIME: Lane = (bridge_pb2.ROLE_PRIME, None)
 SUFFIX: Lane = (bridge_pb2.ROLE_SUFFIX, None)
-
-
-class Verb(StrEnum):
-    """What a request with audio asks for."""
-
-    CONTINUE = "Continue"
-    GENERATE = "Generate"
-    RENDER_MIDI = "RenderMidi"
 
 
 @dataclass(slots=True)

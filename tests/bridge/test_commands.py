@@ -337,7 +337,7 @@ def test_serve_listens_says_so_and_stops_on_a_signal(generator, tmp_path, monkey
 @pytest.mark.parametrize(
     ("more", "code", "words"),
     [
-        (["--host", "0.0.0.0"], 2, "not a loopback address"),
+        (["--host", "0.0.0.0"], 2, "other machines can reach the host"),
         (["--port", "70000"], 2, "--port is 70000, allowed are 0 to 65535"),
         (["--model", "nowhere"], 1, "nowhere"),
     ],

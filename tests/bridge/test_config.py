@@ -1,20 +1,35 @@
 """Where a server may listen and what it may read."""
 
+from pathlib import Path
+
 import pytest
 
 from bridge.config import ServerConfig, default_spool, private_config
-from bridge.errors import InvalidRequestError, UnsupportedError
+from bridge.errors import InvalidRequestError
+from bridge.security import Security
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.1", "::1", "localhost"])
-def test_a_loopback_host_is_served(host):
-    assert ServerConfig(host=host).host == host
+@pytest.mark.parametrize(
+    ("host", "osc"),
+    [
+        ("127.0.0.1", "127.0.0.1"),
+        ("127.8.9.1", "127.8.9.1"),
+        ("::1", "::1"),
+        ("localhost", "localhost"),
+        ("unix:bridge.sock", "127.0.0.1"),
+    ],
+)
+def test_this_machine_is_served_and_osc_stays_on_loopback(host, osc):
+    assert ServerConfig(host=host).local_host() == osc
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.5", "::", "example.org"])
 def test_a_host_that_others_can_reach_is_refused(host):
-    with pytest.raises(UnsupportedError, match=r"not a loopback address.*TLS"):
+    with pytest.raises(InvalidRequestError, match=r"other machines can reach.*TLS.*token"):
         ServerConfig(host=host)
+    locks = {name: Path(name) for name in ("certificate", "private_key", "token_file")}
+    config = ServerConfig(host=host, security=Security(**locks))
+    assert config.local_host() == "127.0.0.1"
 
 
 @pytest.mark.parametrize("name", ["port", "osc_port"])
