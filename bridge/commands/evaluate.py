@@ -28,12 +28,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--part-clips", type=int, default=40, help="for a bass to stems (%(default)s)")
     add("--seed-clips", type=int, default=20, help="drawn with three seeds (%(default)s)")
     add("--teacher-clips", type=int, default=0, help="made by the teacher too (%(default)s)")
+    add("--only", nargs="+", default=[], metavar="NAME", help="candidates, such as fast_notes")
     add("--minutes", type=float, help="begin no new clip after so long")
     add("--pictures", type=int, default=0, metavar="N", help="draw the N worst clips")
     add("--json", action="store_true", help="print the tables as JSON")
 
 
-def run(arguments: argparse.Namespace, load: Load | None = None) -> int:
+def run(
+    arguments: argparse.Namespace,
+    load: Load | None = None,
+    transcriber: Transcriber | None = None,
+) -> int:
     """Measure, print the tables; return 0.
 
     Raises:
@@ -41,11 +46,11 @@ def run(arguments: argparse.Namespace, load: Load | None = None) -> int:
     """
     out: Path = arguments.out
     out.mkdir(parents=True, exist_ok=True)
-    config = _config_of(arguments)
+    config, ear = _config_of(arguments), transcriber or Transcriber()
     folders: list[Path | None] = [arguments.model]
     if arguments.against is not None:
         folders.append(arguments.against)
-    fingerprints = [_measured(config, folder, load) for folder in folders]
+    fingerprints = [_measured(config, folder, load, ear) for folder in folders]
     tables = report.tables_of(out, fingerprints)
     report.write_tables(out, tables)
     if arguments.pictures:
@@ -65,15 +70,18 @@ def _config_of(arguments: argparse.Namespace) -> EvaluationConfig:
         part_clips=arguments.part_clips,
         seed_clips=arguments.seed_clips,
         teacher_clips=arguments.teacher_clips,
+        only=tuple(arguments.only),
         minutes=arguments.minutes,
     )
 
 
-def _measured(config: EvaluationConfig, folder: Path | None, load: Load | None) -> str:
+def _measured(
+    config: EvaluationConfig, folder: Path | None, load: Load | None, ear: Transcriber
+) -> str:
     """Measure one folder of weights; return its fingerprint."""
     server = private_config(config.out / "spool", folder)
     chosen = load or shipped_model(folder)
     with embedded_server(server, chosen) as address, Client(address) as client:
         maker = Maker(client, folder, config.out)
-        Evaluation(config, maker, note, Transcriber()).run()
+        Evaluation(config, maker, note, ear).run()
         return maker.fingerprint

@@ -24,6 +24,14 @@ from bridge.spectra import ANALYSIS_RATE
 CODEC_FIGURES: Final = ("spectral_convergence_db", "log_mel_db", "si_sdr_db")
 CODEC_HOPS: Final = (8, 32, 128)
 CODES: Final = 2048
+_DRAWN: Final = (
+    candidates.codec_name(0),
+    candidates.codec_name(2),
+    candidates.FINISHER,
+    candidates.made_name(Quality.FAST, candidates.NOTES),
+    candidates.made_name(Quality.FAST, candidates.FREE),
+)
+"""What a picture shows beside the truth."""
 _COLUMN: Final = 17
 _FIRST: Final = 24
 
@@ -180,7 +188,7 @@ def _differences(records: Sequence[Record], models: tuple[str, str]) -> dict[str
 def _audio_of(kept: Kept, model: str, clip: str) -> dict[str, Mono]:
     """Return prime and result of whatever was made of a clip."""
     found: dict[str, Mono] = {}
-    for owner in (candidates.TRUTH, f"{model}/fast_notes", f"{model}/fast_free"):
+    for owner in (candidates.TRUTH, *(f"{model}/{name}" for name in _DRAWN)):
         path = kept.path(owner, clip)
         if path.is_file():
             samples, _ = sf.read(path, dtype="float32")  # pyright: ignore[reportUnknownMemberType]

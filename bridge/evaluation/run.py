@@ -47,6 +47,7 @@ class EvaluationConfig:
         part_clips: So many of those that have a bass are given the other stems.
         seed_clips: So many are drawn with three seeds.
         teacher_clips: So many are made by the teacher too, which is slow.
+        only: These candidates and the truth; none named are all.
         minutes: After so long no new clip begins; None is no bound.
     """
 
@@ -58,6 +59,7 @@ class EvaluationConfig:
     part_clips: int = 40
     seed_clips: int = 20
     teacher_clips: int = 0
+    only: tuple[str, ...] = ()
     minutes: float | None = None
 
 
@@ -94,12 +96,17 @@ class Evaluation:
             if bound is not None and seconds > 60 * bound:
                 self._tell(f"{number} of {len(self.clips)} clips in {bound:g} min: time is up")
                 return
-            names = [name for name in self.names(number, clip) if not self._is_done(clip, name)]
+            names = [name for name in self._wanted(number, clip) if not self._is_done(clip, name)]
             if names:
                 self._measure(clip, names)
                 each = (time.monotonic() - started) / (number + 1)
                 left = each * (len(self.clips) - number - 1) / 60
                 self._tell(f"{number + 1}/{len(self.clips)} {clip.name}, {left:.0f} min left")
+
+    def _wanted(self, number: int, clip: Clip) -> Iterator[str]:
+        chosen = {candidates.TRUTH, making.BASS_TRUTH, *self._config.only}
+        every = self.names(number, clip)
+        return (name for name in every if name in chosen or not self._config.only)
 
     def names(self, number: int, clip: Clip) -> Iterator[str]:
         """Yield the candidates of a clip; the truth comes first."""

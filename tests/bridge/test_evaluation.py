@@ -1,13 +1,25 @@
 """Measuring: known sounds get known figures, intervals are over works, and what is done is kept."""
 
+import argparse
 import json
 
 import numpy as np
 import pytest
 import soundfile as sf
+from fakes import CountingGenerator
 
+from bridge.commands import evaluate
 from bridge.errors import NotFoundError
-from bridge.evaluation import distribution, intervals, notes, parts, pieces, sound, summary
+from bridge.evaluation import (
+    distribution,
+    intervals,
+    notes,
+    parts,
+    pictures,
+    pieces,
+    sound,
+    summary,
+)
 from bridge.evaluation.candidates import LAST_BAR, SYNTH, TRUTH, Made, toy
 from bridge.evaluation.judging import Scene, Sounding
 from bridge.evaluation.making import BASS_TRUTH, drawn, with_seed
@@ -407,3 +419,27 @@ def test_time_that_is_up_is_said(tmp_path):
     Evaluation(config, maker, said.append, silent_ear()).run()
     assert not maker.calls
     assert "time is up" in said[0]
+
+
+def test_the_command_writes_tables_and_pictures(tmp_path, monkeypatch, capsys):
+    pytest.importorskip("pyloudnorm", reason="the extra `evaluate` is not installed")
+    monkeypatch.setattr(pictures, "DOTS_PER_INCH", 20)
+    data, out = tmp_path / "data", tmp_path / "out"
+    data.mkdir()
+    write_recordings(data)
+    parser = argparse.ArgumentParser()
+    evaluate.add_arguments(parser)
+    given = ["--data", data, "--out", out, "--seconds", "4", "--codec-clips", "0"]
+    given += ["--only", "fast_free", "--pictures", "1", "--json"]
+    code = evaluate.run(
+        parser.parse_args([str(word) for word in given]), CountingGenerator, silent_ear()
+    )
+    assert code == 0
+    tables = json.loads(capsys.readouterr().out)
+    assert tables == json.loads((out / "report.json").read_text())
+    rows = tables["sets"]["recording, 4 s"]
+    assert rows["clips"] == 2
+    assert set(rows["figures"]) == {TRUTH, "fast_free"}
+    assert "gain_db" in next(r for r in Records(out / "records.jsonl") if r.model).figures
+    assert [path.suffix for path in (out / "pictures").iterdir()] == [".png"]
+    assert "2 clips of 2 works" in (out / "report.txt").read_text()
