@@ -101,6 +101,17 @@ class Clock:
         bpm = Fraction(60 / (self.line.interval_seconds * TICKS_PER_BEAT))
         return round(bpm / TEMPO_STEP_BPM) * TEMPO_STEP_BPM
 
+    def running_beat_at(self, seconds: float) -> Fraction | None:
+        """Return quarter notes since the clock was first heard, or None while it was not.
+
+        It counts on through seeks, loops and stops, as long as ticks come.
+        """
+        if not self.count:
+            return None
+        if self.line is None:
+            return Fraction(self.count - 1, TICKS_PER_BEAT)
+        return Fraction(self.line.tick_at(seconds)) / TICKS_PER_BEAT
+
     def beat_at(self, seconds: float) -> Fraction | None:
         """Return the beat of the session at a time, or None while it is not known.
 
@@ -111,9 +122,8 @@ class Clock:
             return self.waiting_beat
         if self.beat_offset is None:
             return None
-        if self.line is None:
-            return self.beat_offset + Fraction(self.count - 1, TICKS_PER_BEAT)
-        return self.beat_offset + Fraction(self.line.tick_at(seconds)) / TICKS_PER_BEAT
+        running = self.running_beat_at(seconds)
+        return None if running is None else self.beat_offset + running
 
 
 def hear(clock: Clock, message: MidiMessage, at_seconds: float) -> Clock:

@@ -7,7 +7,7 @@ ends with it. Knows no port, no clock and no model.
 """
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Final
@@ -78,38 +78,9 @@ class LiveNotes:
         self._ended.clear()
         self._held.clear()
 
-    def part(
-        self, start_beat: Fraction, end_beat: Fraction, tempo_map: TempoMap, at_sample: int
-    ) -> MidiPart:
-        """Return what was played between two beats, laid from a session sample on.
-
-        Notes that reach over an edge are cut there. The stretch is the whole of it:
-        where nothing was played, silence is meant.
-
-        Args:
-            start_beat: Where the stretch begins.
-            end_beat: Where it ends.
-            tempo_map: Turns beats into samples; only distances count.
-            at_sample: The session sample that the stretch begins at.
-        """
-        origin = tempo_map.sample_of_beat(start_beat)
-        end_sample = at_sample + nearest(tempo_map.sample_of_beat(end_beat) - origin)
-        notes: list[Note] = []
-        for played in self._within(start_beat, end_beat):
-            start, end = (
-                at_sample + nearest(tempo_map.sample_of_beat(beat) - origin)
-                for beat in (played.start_beat, played.end_beat or end_beat)
-            )
-            notes.append(_note(played, start, max(end, start + 1)))
-        notes.sort(key=lambda note: (note.start_sample, note.pitch, note.program))
-        return MidiPart(notes=tuple(notes), start_sample=at_sample, end_sample=end_sample)
-
-    def _within(self, start_beat: Fraction, end_beat: Fraction) -> Iterator[Played]:
-        for played in (*self._ended, *self._held.values()):
-            end = end_beat if played.end_beat is None else min(played.end_beat, end_beat)
-            start = max(played.start_beat, start_beat)
-            if start < end or start_beat <= played.start_beat == end < end_beat:
-                yield replace(played, start_beat=start, end_beat=end)
+    def played(self) -> tuple[Played, ...]:
+        """Return all notes that are remembered, as they stand now."""
+        return (*self._ended, *self._held.values())
 
     def _played(self, message: MidiMessage, beat: Fraction, port: str) -> Played:
         return Played(
@@ -125,6 +96,45 @@ class LiveNotes:
         played = self._held.pop(key, None)
         if played is not None and beat >= played.start_beat:
             self._ended.append(replace(played, end_beat=beat))
+
+
+def part_of(
+    played: Sequence[Played],
+    stretch: tuple[Fraction, Fraction],
+    tempo_map: TempoMap,
+    at_sample: int,
+) -> MidiPart:
+    """Return what was played between two beats, laid from a session sample on.
+
+    Notes that reach over an edge are cut there. The stretch is the whole of it:
+    where nothing was played, silence is meant.
+
+    Args:
+        played: The notes.
+        stretch: The beats at which the stretch begins and ends.
+        tempo_map: Turns beats into samples; only distances count.
+        at_sample: The session sample that the stretch begins at.
+    """
+    start_beat, end_beat = stretch
+    origin = tempo_map.sample_of_beat(start_beat)
+
+    def sample_of(beat: Fraction) -> int:
+        return at_sample + nearest(tempo_map.sample_of_beat(beat) - origin)
+
+    notes: list[Note] = []
+    for note in _within(played, start_beat, end_beat):
+        start, end = sample_of(note.start_beat), sample_of(note.end_beat or end_beat)
+        notes.append(_note(note, start, max(end, start + 1)))
+    notes.sort(key=lambda note: (note.start_sample, note.pitch, note.program))
+    return MidiPart(notes=tuple(notes), start_sample=at_sample, end_sample=sample_of(end_beat))
+
+
+def _within(played: Sequence[Played], start_beat: Fraction, end_beat: Fraction) -> Iterator[Played]:
+    for note in played:
+        end = end_beat if note.end_beat is None else min(note.end_beat, end_beat)
+        start = max(note.start_beat, start_beat)
+        if start < end or start_beat <= note.start_beat == end < end_beat:
+            yield replace(note, start_beat=start, end_beat=end)
 
 
 def _note(played: Played, start_sample: int, end_sample: int) -> Note:

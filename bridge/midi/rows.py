@@ -19,6 +19,7 @@ class Command(StrEnum):
     """What a pad can do."""
 
     CONTINUE = "continue"
+    GO_ON = "go_on"
     RETRY = "retry"
     VARIATION = "variation"
     ACCEPT = "accept"
@@ -34,6 +35,7 @@ class Command(StrEnum):
 
 DOES: Final[Mapping[Command, str]] = {
     Command.CONTINUE: "continues the preset's section",
+    Command.GO_ON: "continues the last take, by as many bars",
     Command.RETRY: "the last request again, with another seed",
     Command.VARIATION: "the last request again, same seed, next variation",
     Command.ACCEPT: "marks the last take as kept",
