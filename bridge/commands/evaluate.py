@@ -9,6 +9,7 @@ from bridge.app import Load, embedded_server, shipped_model
 from bridge.client import Client
 from bridge.commands.console import note, say
 from bridge.config import private_config
+from bridge.errors import InvalidRequestError
 from bridge.evaluation import report
 from bridge.evaluation.making import Maker
 from bridge.evaluation.run import RESULT_SECONDS, Evaluation, EvaluationConfig
@@ -46,6 +47,7 @@ def run(
     """
     out: Path = arguments.out
     out.mkdir(parents=True, exist_ok=True)
+    _claim(out, arguments.data)
     config, ear = _config_of(arguments), transcriber or Transcriber()
     folders: list[Path | None] = [arguments.model]
     if arguments.against is not None:
@@ -73,6 +75,17 @@ def _config_of(arguments: argparse.Namespace) -> EvaluationConfig:
         only=tuple(arguments.only),
         minutes=arguments.minutes,
     )
+
+
+def _claim(out: Path, data: Path) -> None:
+    """Write down which set a folder of results is of; refuse another one."""
+    name, path = str(data.resolve()), out / "data.txt"
+    if path.is_file() and path.read_text(encoding="utf-8") != name:
+        raise InvalidRequestError(
+            f"--out is {out}, which holds results of {path.read_text(encoding='utf-8')}, "
+            f"not of {name}: give another folder"
+        )
+    path.write_text(name, encoding="utf-8")
 
 
 def _measured(

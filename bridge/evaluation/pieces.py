@@ -108,6 +108,23 @@ class Clip:
         ]
 
 
+class _StemFiles(Mapping[StemKind, Mono]):
+    """Stems that stay on disk until they are asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        files = {kind: folder / f"{kind}.flac" for kind in StemKind}
+        self._files = {kind: path for kind, path in files.items() if path.is_file()}
+
+    def __getitem__(self, kind: StemKind) -> Mono:
+        return _read(self._files[kind])
+
+    def __iter__(self) -> Iterator[StemKind]:
+        return iter(self._files)
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+
 def found_pieces(folder: Path) -> list[Path]:
     """Return the folders and files of a set, in an order without meaning.
 
@@ -143,11 +160,7 @@ def load_piece(path: Path, least_samples: int) -> Piece:
         work=str(labels.get("work", path.name)),
         audio=_read(path / "mix.flac"),
         notes=read_midi(midi, ANALYSIS_RATE).notes if midi.is_file() else None,
-        stems={
-            kind: _read(stem)
-            for kind in StemKind
-            if (stem := path / "stems" / f"{kind}.flac").is_file()
-        },
+        stems=_StemFiles(path / "stems"),
         tempo_bpm=labels.get("tempo"),
         beats_per_bar=4 * numerator / denominator,
     )

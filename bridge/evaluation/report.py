@@ -13,11 +13,12 @@ import numpy as np
 import soundfile as sf  # pyright: ignore[reportMissingTypeStubs]
 
 from bridge.audio_file import write_whole
-from bridge.evaluation import candidates, intervals, making, parts, pictures, summary
+from bridge.evaluation import bars, candidates, intervals, making, parts, pictures, summary
+from bridge.evaluation.bars import Bar
 from bridge.evaluation.candidates import Kept
 from bridge.evaluation.records import Record, Records
 from bridge.evaluation.run import OTHER_SEEDS, PART, PRIME_SECONDS
-from bridge.evaluation.summary import Bar, Clips
+from bridge.evaluation.summary import Clips
 from bridge.ports import Mono, Quality
 from bridge.spectra import ANALYSIS_RATE
 
@@ -32,6 +33,14 @@ _DRAWN: Final = (
     candidates.made_name(Quality.FAST, candidates.FREE),
 )
 """What a picture shows beside the truth."""
+_KEPT: Final = {
+    "gated": "adherence, gated",
+    "ungated": "adherence, ungated",
+    "onsets": "adherence, onsets",
+    "drums": "adherence, drums",
+    "key": "key kept",
+    "tempo": "tempo kept",
+}
 _COLUMN: Final = 17
 _FIRST: Final = 24
 
@@ -82,7 +91,8 @@ def codebook_use(folder: Path) -> dict[str, Any]:
             counts = np.bincount(codes, minlength=CODES)
             share = counts[counts > 0] / counts.sum()
             found[f"level{level}"] = {
-                "used_share": float(np.mean(counts > 0)),
+                "used_share": (used := float(np.mean(counts > 0))),
+                "met": used > bars.LEAST_USED_SHARE,
                 "perplexity": float(np.exp(-(share * np.log(share)).sum())),
                 "minutes": codes.size * hop / ANALYSIS_RATE / 60,
             }
@@ -94,7 +104,8 @@ def as_text(tables: Mapping[str, Any]) -> str:
     lines = [f"model {tables['model']}"]
     for level, row in tables["codebooks"].items():
         lines.append(
-            f"{level}: {row['used_share']:.0%} of the codes in use, perplexity "
+            f"{'holds' if row['met'] else 'MISSED':6} {level}: {row['used_share']:.0%} of the "
+            f"codes in use, at least {bars.LEAST_USED_SHARE:.0%}, perplexity "
             f"{row['perplexity']:.0f}, over {row['minutes']:.1f} min"
         )
     for name, rows in tables["sets"].items():
@@ -138,8 +149,8 @@ def _set_tables(records: Sequence[Record], kind: str) -> dict[str, Any]:
             if (name := candidates.codec_name(level)) in clips.by_name
         },
         "bars": {
-            "codec": [_bar_row(bar) for bar in summary.codec_bars(clips, kind)],
-            **{name: [_bar_row(bar) for bar in summary.bars(clips, name)] for name in judged},
+            "codec": [_bar_row(bar) for bar in bars.codec_bars(clips, kind)],
+            **{name: [_bar_row(bar) for bar in bars.bars(clips, name)] for name in judged},
         },
         "kernel_distances": summary.kernel_distances(records),
         "diversity": intervals.as_row(summary.diversity(records, free, seeds)),
@@ -152,6 +163,8 @@ def _adherence(clips: Clips, name: str) -> dict[str, Any]:
         "ungated": intervals.as_row(summary.adherence(clips, name, gated=False)),
         "onsets": intervals.as_row(summary.onset_adherence(clips, name)),
         "drums": intervals.as_row(summary.drum_adherence(clips, name)),
+        "key": intervals.as_row(summary.kept_key(clips, name)),
+        "tempo": intervals.as_row(summary.kept_tempo(clips, name)),
     }
 
 
@@ -198,13 +211,12 @@ def _audio_of(kept: Kept, model: str, clip: str) -> dict[str, Mono]:
 
 def _text(rows: Mapping[str, Any]) -> list[str]:
     lines = _figure_lines(rows["figures"])
-    kinds = ("gated", "ungated", "onsets", "drums")
-    for kind in kinds:
+    for kind, title in _KEPT.items():
         cells = [_cell(row[kind]) for row in rows["adherence"].values()]
-        lines.append("".join([f"{'adherence, ' + kind:{_FIRST}}", *cells]))
+        lines.append("".join([f"{title:{_FIRST}}", *cells]))
     lines += _figure_lines(rows["codec"]) if rows["codec"] else []
-    for name, bars in rows["bars"].items():
-        lines += [f"{name}: {_bar_text(bar)}" for bar in bars]
+    for name, asked in rows["bars"].items():
+        lines += [f"{name}: {_bar_text(bar)}" for bar in asked]
     for name, spreads in rows["kernel_distances"].items():
         cells = [
             f"{key} {row['value']:.3f} [{row['low']:.3f}, {row['high']:.3f}]"
@@ -227,15 +239,16 @@ def _figure_lines(table: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 
 def _bar_row(bar: Bar) -> dict[str, Any]:
-    return {**asdict(bar), "found": intervals.as_row(bar.found)}
+    return {**asdict(bar), "found": intervals.as_row(bar.found), "met": bar.met}
 
 
 def _bar_text(bar: Mapping[str, Any]) -> str:
-    found = bar["found"]
+    found, side = bar["found"], "at most" if bar["at_most"] else "at least"
     verdict = "holds" if bar["met"] else "MISSED"
     return (
         f"{verdict:6} {bar['name']}: {found['value']:.3f} [{found['low']:.3f}, "
-        f"{found['high']:.3f}], {bar['wanted']} ({found['clips']} clips, {found['works']} works)"
+        f"{found['high']:.3f}], {side} {bar['limit']:.3g} "
+        f"({found['clips']} clips, {found['works']} works)"
     )
 
 

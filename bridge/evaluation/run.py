@@ -76,17 +76,21 @@ class Evaluation:
         self._transcriber = transcriber
         self.records = Records(config.out / "records.jsonl")
 
-    @cached_property
+    @property
     def clips(self) -> list[Clip]:
-        """Return the clips of the set."""
+        """Return the clips to measure."""
+        return self._every[: self._config.max_clips]
+
+    @cached_property
+    def _every(self) -> list[Clip]:
         seconds = max(self._config.seconds)
         longest = round((PRIME_SECONDS + seconds) * ANALYSIS_RATE)
         pieces = [load_piece(path, longest) for path in found_pieces(self._config.data)]
-        return clips_of(pieces, PRIME_SECONDS, seconds)[: self._config.max_clips]
+        return clips_of(pieces, PRIME_SECONDS, seconds)
 
     @cached_property
     def _with_bass(self) -> list[Clip]:
-        return [clip for clip in self.clips if parts.has_part(clip)][: self._config.part_clips]
+        return [clip for clip in self._every if parts.has_part(clip)]
 
     def run(self) -> None:
         """Do every job that is not done yet, until the time is up."""
@@ -126,7 +130,7 @@ class Evaluation:
             if rendered:
                 yield candidates.made_name(Quality.TEACHER, candidates.NOTES)
             yield candidates.made_name(Quality.TEACHER, candidates.FREE)
-        if clip in self._with_bass:
+        if clip in self._with_bass[: config.part_clips]:
             yield from (making.BASS_TRUTH, making.BASS_OTHER, f"bass_{Quality.FAST}")
 
     def _is_done(self, clip: Clip, name: str) -> bool:
@@ -151,7 +155,7 @@ class Evaluation:
 
     def _measure_mixes(self, clip: Clip, names: Sequence[str]) -> None:
         prime = Sounding(clip.prime, self._transcriber)
-        other = self.other(clip, self.clips)
+        other = self.other(clip, self._every)
         scenes = [Scene(clip, other, seconds, prime) for seconds in self._lengths(clip)]
         for name in names:
             made, told = self._maker.make(name, clip, other)

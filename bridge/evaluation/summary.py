@@ -1,12 +1,11 @@
-"""What the records say together: tables with intervals, and which bars hold.
+"""What the records say together: means, ratios to the truth, distances, with intervals.
 
-Pure: records in, tables out. A bar says what is asked of a figure; it is met or not by the
-value, and its interval stands beside it.
+Pure: records in, estimates out. What is asked of them stands in `bars`.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Final
+from dataclasses import asdict
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 
@@ -14,18 +13,8 @@ from bridge.evaluation import candidates, distribution, intervals
 from bridge.evaluation.intervals import Estimate, Statistic, Values
 from bridge.evaluation.records import Record
 
-CONVERGENCE_DB: Final = (-23.0, -12.4, -8.3)
-"""What the paper states for levels 0, 1, 2."""
-RECORDED_MARGIN_DB: Final = 3.0
-LEAST_ADHERENCE: Final = {"fast": 0.6, "teacher": 0.7}
-LEAST_TIMBRE_SHARE: Final = 0.8
-LEAST_KEY_SHARE: Final = 0.7
-LEAST_NOVELTY: Final = 0.5
-MOST_SEAM: Final = 1.5
-MOST_LOUDNESS_LU: Final = 2.0
 RIGHT_TEMPO: Final = 0.04
 LEAST_TRUE_ONSET_F1: Final = 0.5
-COPY_QUANTILE: Final = 0.95
 
 SHOWN: Final = (
     "frame_f1",
@@ -48,14 +37,8 @@ SHOWN: Final = (
 """Figures of the table, means over clips."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bar:
-    """What is asked of a figure, and what was found."""
-
-    name: str
-    found: Estimate
-    wanted: str
-    met: bool
+ValuesOf: TypeAlias = Callable[[Mapping[str, Any], Mapping[str, Any]], Sequence[Any]]
+"""Columns of a clip, from its own figures and the truth's; empty where it does not count."""
 
 
 class Clips:
@@ -67,9 +50,7 @@ class Clips:
         for record in records:
             self.by_name.setdefault(record.candidate, {})[record.clip] = record
 
-    def rows(
-        self, name: str, values: Callable[[Mapping[str, Any], Mapping[str, Any]], Sequence[Any]]
-    ) -> list[tuple[str, list[float]]]:
+    def rows(self, name: str, values: ValuesOf) -> list[tuple[str, list[float]]]:
         """Return (work, values) of a candidate's clips, from its figures and the truth's.
 
         Clips where a value is None are left out.
@@ -83,9 +64,13 @@ class Clips:
                     found.append((record.work, [float(value) for value in row]))
         return found
 
+    def estimate(self, name: str, values: ValuesOf, statistic: Statistic) -> Estimate | None:
+        """Return a statistic over a candidate's clips; None where none counts."""
+        return intervals.estimate(self.rows(name, values), statistic)
+
     def mean(self, name: str, figure: str) -> Estimate | None:
         """Return the mean of a figure over a candidate's clips."""
-        return intervals.estimate(self.rows(name, lambda own, _: [own.get(figure)]), intervals.mean)
+        return self.estimate(name, lambda own, _: [own.get(figure)], intervals.mean)
 
 
 def passes_gate(own: Mapping[str, Any]) -> bool:
@@ -106,7 +91,7 @@ def adherence(clips: Clips, name: str, *, gated: bool) -> Estimate | None:
         assert wrong is not None
         return [made - wrong, real - wrong]
 
-    return intervals.estimate(clips.rows(name, values), intervals.ratio)
+    return clips.estimate(name, values, intervals.ratio)
 
 
 def onset_adherence(clips: Clips, name: str) -> Estimate | None:
@@ -116,7 +101,7 @@ def onset_adherence(clips: Clips, name: str) -> Estimate | None:
         real = true.get("onset_f1")
         return [] if real is None or real < LEAST_TRUE_ONSET_F1 else [own.get("onset_f1"), real]
 
-    return intervals.estimate(clips.rows(name, values), intervals.ratio)
+    return clips.estimate(name, values, intervals.ratio)
 
 
 def drum_adherence(clips: Clips, name: str) -> Estimate | None:
@@ -130,99 +115,25 @@ def drum_adherence(clips: Clips, name: str) -> Estimate | None:
         wrong = needed[2] or 0.0
         return [made - wrong, real - wrong]
 
-    return intervals.estimate(clips.rows(name, values), intervals.ratio)
+    return clips.estimate(name, values, intervals.ratio)
 
 
-def bars(clips: Clips, name: str) -> list[Bar]:
-    """Return what is asked of the model's continuations, and what was found."""
-    copies = [row[0] for _, row in clips.rows(candidates.TRUTH, lambda own, _: [own["copy_score"]])]
-    copied = float(np.quantile(copies, COPY_QUANTILE)) if copies else 1.0
-    quality, _, known = name.partition("_")
-    rows: list[Bar | None] = []
-    if known == candidates.NOTES:
-        rows.append(
-            _bar(
-                "MIDI adherence, gated",
-                adherence(clips, name, gated=True),
-                LEAST_ADHERENCE[quality],
-            )
-        )
-        rows.append(_bar("notes above last bar, share", _above_toy(clips, name), 1.0))
-    rows += [
-        _bar(
-            "timbre nearer than random, share",
-            _estimate(clips, name, lambda own, _: [float(passes_gate(own))]),
-            LEAST_TIMBRE_SHARE,
-        ),
-        _bar(
-            "key where the truth agrees, share",
-            _estimate(
-                clips, name, lambda own, _: [own["same_key"]] if own["truth_same_key"] else []
-            ),
-            LEAST_KEY_SHARE,
-        ),
-        _bar(
-            "tempo within 4 % where the truth is, share",
-            _estimate(
-                clips,
-                name,
-                lambda own, true: (
-                    [float(own["tempo_error"] <= RIGHT_TEMPO)]
-                    if own.get("truth_tempo_error", 1.0) <= RIGHT_TEMPO
-                    else []
-                ),
-            ),
-            None,
-        ),
-        _bar(
-            "copy score, 95th percentile",
-            _estimate(clips, name, lambda own, _: [own["copy_score"]], _high_quantile),
-            -copied,
-        ),
-        _bar(
-            "note novelty over truth's",
-            _estimate(
-                clips,
-                name,
-                lambda own, true: [own["note_novelty"], true["note_novelty"]],
-                intervals.ratio,
-            ),
-            LEAST_NOVELTY,
-        ),
-        _bar(
-            "seam flux over truth's, medians",
-            _estimate(
-                clips,
-                name,
-                lambda own, true: [own["seam_flux_db"], true["seam_flux_db"]],
-                intervals.median_ratio,
-            ),
-            -MOST_SEAM,
-        ),
-        _bar(
-            "loudness off the truth's, LU, median",
-            _estimate(
-                clips, name, lambda own, _: [_size(own["loudness_of_truth_lu"])], intervals.median
-            ),
-            -MOST_LOUDNESS_LU,
-        ),
-    ]
-    return [row for row in rows if row is not None]
+def kept_key(clips: Clips, name: str) -> Estimate | None:
+    """Return how often a result has the prime's key, where the true continuation has it."""
+    return clips.estimate(
+        name, lambda own, _: [own["same_key"]] if own["truth_same_key"] else [], intervals.mean
+    )
 
 
-def codec_bars(clips: Clips, kind: str) -> list[Bar]:
-    """Return what is asked of the codec's levels, and what was found."""
-    margin = 0.0 if kind == "rendered" else RECORDED_MARGIN_DB
-    found = [
-        _bar(
-            f"level {level} spectral convergence, dB",
-            clips.mean(candidates.codec_name(level), "spectral_convergence_db"),
-            wanted + margin,
-            at_most=True,
-        )
-        for level, wanted in enumerate(CONVERGENCE_DB)
-    ]
-    return [bar for bar in found if bar is not None]
+def kept_tempo(clips: Clips, name: str) -> Estimate | None:
+    """Return how often a result's tempo is within 4 %, where the true continuation's is."""
+
+    def values(own: Mapping[str, Any], true: Mapping[str, Any]) -> list[float]:
+        if true.get("tempo_error") is None or true["tempo_error"] > RIGHT_TEMPO:
+            return []
+        return [float(own["tempo_error"] <= RIGHT_TEMPO)]
+
+    return clips.estimate(name, values, intervals.mean)
 
 
 def kernel_distances(records: Sequence[Record]) -> dict[str, Any]:
@@ -292,51 +203,3 @@ def diversity(records: Sequence[Record], name: str, seeds: Sequence[str]) -> Est
 def _apart(first: Values, second: Values) -> float:
     size = min(len(first), len(second))
     return float(np.linalg.norm(first[:size] - second[:size], axis=1).mean())
-
-
-def _above_toy(clips: Clips, name: str) -> Estimate | None:
-    toy = clips.by_name.get(candidates.LAST_BAR, {})
-    rows = [
-        (record.work, [float(own > theirs)])
-        for clip, record in clips.by_name.get(name, {}).items()
-        if clip in toy
-        and (own := record.figures.get("frame_f1")) is not None
-        and (theirs := toy[clip].figures.get("frame_f1")) is not None
-    ]
-    return intervals.estimate(rows, intervals.mean)
-
-
-def _estimate(
-    clips: Clips,
-    name: str,
-    values: Callable[[Mapping[str, Any], Mapping[str, Any]], Sequence[Any]],
-    statistic: Statistic = intervals.mean,
-) -> Estimate | None:
-    return intervals.estimate(clips.rows(name, values), statistic)
-
-
-def _high_quantile(values: Values) -> float:
-    return float(np.quantile(values[:, 0], COPY_QUANTILE))
-
-
-def _size(value: float | None) -> float | None:
-    return None if value is None else abs(value)
-
-
-def _bar(
-    name: str, found: Estimate | None, wanted: float | None, *, at_most: bool | None = None
-) -> Bar | None:
-    """Return a bar; a wanted value under 0 is a limit from above, unless it is said otherwise."""
-    if found is None:
-        return None
-    if wanted is None:
-        return Bar(name=name, found=found, wanted="nothing", met=True)
-    if at_most is None:
-        at_most, wanted = wanted < 0, abs(wanted)
-    met = found.value <= wanted if at_most else found.value >= wanted
-    return Bar(
-        name=name,
-        found=found,
-        wanted=f"{'at most' if at_most else 'at least'} {wanted:.3g}",
-        met=met,
-    )

@@ -9,8 +9,9 @@ import soundfile as sf
 from fakes import CountingGenerator
 
 from bridge.commands import evaluate
-from bridge.errors import NotFoundError
+from bridge.errors import InvalidRequestError, NotFoundError
 from bridge.evaluation import (
+    bars,
     distribution,
     intervals,
     notes,
@@ -24,7 +25,7 @@ from bridge.evaluation.candidates import LAST_BAR, SYNTH, TRUTH, Made, toy
 from bridge.evaluation.judging import Scene, Sounding
 from bridge.evaluation.making import BASS_TRUTH, drawn, with_seed
 from bridge.evaluation.records import MEASURE, Record, Records
-from bridge.evaluation.report import as_text, tables_of
+from bridge.evaluation.report import as_text, codebook_use, tables_of
 from bridge.evaluation.run import Evaluation, EvaluationConfig
 from bridge.evaluation.summary import Clips
 from bridge.evaluation.transcriber import HOP_SAMPLES, RATE, WINDOW_SAMPLES, Transcriber
@@ -346,7 +347,7 @@ def test_adherence_counts_what_passes_the_gate():
 
 
 def test_bars_say_what_holds():
-    found = {bar.name: bar for bar in summary.bars(Clips(some_records()), "fast_notes")}
+    found = {bar.name: bar for bar in bars.bars(Clips(some_records()), "fast_notes")}
     assert not found["MIDI adherence, gated"].met
     assert found["notes above last bar, share"].met
     assert found["timbre nearer than random, share"].found.value == pytest.approx(5 / 6)
@@ -443,3 +444,28 @@ def test_the_command_writes_tables_and_pictures(tmp_path, monkeypatch, capsys):
     assert "gain_db" in next(r for r in Records(out / "records.jsonl") if r.model).figures
     assert [path.suffix for path in (out / "pictures").iterdir()] == [".png"]
     assert "2 clips of 2 works" in (out / "report.txt").read_text()
+    elsewhere = parser.parse_args(["--data", str(tmp_path), "--out", str(out)])
+    with pytest.raises(InvalidRequestError, match="give another folder"):
+        evaluate.run(elsewhere, CountingGenerator, silent_ear())
+
+
+def test_the_installed_ear_hears_the_notes_that_are_played():
+    pytest.importorskip("basic_pitch", reason="basic-pitch is not installed")
+    pytest.importorskip("onnxruntime", reason="the extra `evaluate` is not installed")
+    its_notes = tune(SCALE)
+    roll, _ = Transcriber()(played(its_notes))
+    found = notes.sounding(roll)
+    assert notes.f1(found, notes.written(its_notes, len(found))) > 0.7
+    assert notes.f1(found, notes.written(tune([55] * 8), len(found))) < 0.1
+
+
+def test_codes_in_use_are_counted_over_all_clips(tmp_path):
+    np.save(tmp_path / "a.2.npy", np.arange(1800, dtype=np.int16))
+    np.save(tmp_path / "b.2.npy", np.arange(1000, dtype=np.int16))
+    np.save(tmp_path / "a.0.npy", np.zeros(1000, np.int16))
+    found = codebook_use(tmp_path)
+    assert found["level2"]["used_share"] == 1800 / 2048
+    assert found["level2"]["met"]
+    assert found["level2"]["minutes"] == pytest.approx(2800 * 128 / HZ / 60)
+    assert found["level0"]["perplexity"] == pytest.approx(1)
+    assert not found["level0"]["met"]
