@@ -197,9 +197,10 @@ def check_parent(request: RenderRequest, parent: Take, info: ModelInfo) -> None:
             "a take goes on with its own conditions; others cannot be given", field="conditions"
         )
     assert isinstance(request.source, TakePoint)
-    departure = request.source.departure_sample
-    if departure not in (None, parent.end_sample) and "rewind" not in info.supports:
-        raise UnsupportedError(f"the model {info.name} cannot leave a take before its end")
+    if request.source.departure_sample is not None and "rewind" not in info.supports:
+        raise UnsupportedError(
+            f"the model {info.name} cannot leave a take at a sample, only go on where its codes end"
+        )
 
 
 def check_file(request: RenderRequest, splice_sample: int) -> None:

@@ -175,7 +175,7 @@ class Job(Generic[S]):
         if checkpoint is not None:
             return generator.restore(checkpoint.state)
         if self._parent is not None:
-            return self._departed(generator.restore(self._parent.codes), self._parent)
+            return self._departed(generator.restore(self._parent.codes))
         if self._prefilled is not None:
             return self._prefilled.state.fork()
         anchor = self.placement.sample_map.anchor_sample
@@ -184,15 +184,16 @@ class Job(Generic[S]):
             return generator.adopt(state, source.levels, source.finest_level)
         return state
 
-    def _departed(self, state: S, parent: Take) -> S:
+    def _departed(self, state: S) -> S:
         """Return the parent's state at the departure.
 
-        At its end, and with the plan that made it, the take goes on as if it
-        had never ended; what its last chunk holds beyond the end is used.
+        Where none is named the take goes on as if it had never ended: what its
+        last chunk holds beyond the end is used.
         """
-        departure = self.placement.splice_sample
-        at_end = departure == parent.end_sample
-        if at_end and (self._request.plan == parent.plan or "rewind" not in self._info.supports):
+        source = self._request.source
+        assert isinstance(source, TakePoint)
+        departure = source.departure_sample
+        if departure is None:
             return state
         sample = self.placement.sample_map.floor_model(departure)
         return self._tools.generator.rewind(state, sample)

@@ -46,9 +46,11 @@ class Nothing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TakePoint:
-    """A take of ours, left at a sample (Vary), or gone on with at its end (None).
+    """A take of ours, left at a sample (Vary), or gone on with as if it had never ended (None).
 
-    Its codes are used as they are: what the model made is never encoded again.
+    Where no sample is named, what the model had made beyond the end, less than
+    half a second, is used; so the same plan makes what a longer take would have
+    been. Its codes are used as they are: what the model made is never encoded again.
     Rate, channels, anchor, level, stereo image and conditions are the take's own.
     """
 

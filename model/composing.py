@@ -50,15 +50,15 @@ class Composing:
         self._composer = bundle.composer
         self._finisher = bundle.finisher
         self._grid = grid
-        self._step_samples = self._composer.config.step_frames * grid.frame_samples
-        self._voice = Voice(step_samples=self._step_samples)
+        self.step_samples = self._composer.config.step_frames * grid.frame_samples
+        self._voice = Voice(step_samples=self.step_samples)
 
     @torch.no_grad()
     def listened(self, state: TimelineState) -> TimelineState:
         """Return the state with the ear's view of all settled whole steps."""
         frames = self._composer.config.step_frames
         done, ready = len(state.heard), len(state.codes) // frames
-        if ready <= done or self._told(state.known, ready * self._step_samples):
+        if ready <= done or self._told(state.known, ready * self.step_samples):
             return state
         start = max(0, done * frames - EAR_BEFORE_FRAMES)
         codes = torch.as_tensor(state.codes[start : ready * frames].astype(np.int64))[None]
@@ -88,16 +88,14 @@ class Composing:
         """
         known = state.known
         begin = max(state.settled_sample, *(last for _, last in known.spans()), 0)
-        first = -(-begin // self._step_samples)
-        last = self._chunk_end(state) // self._step_samples
+        first = -(-begin // self.step_samples)
+        last = self._chunk_end(state) // self.step_samples
         score = self._drawn(state, first, last, plan)
-        notes = _joined(
-            known.notes, score, notes_of(score, first * self._step_samples, self._voice)
-        )
-        start = first * self._step_samples
+        notes = _joined(known.notes, score, notes_of(score, first * self.step_samples, self._voice))
+        start = first * self.step_samples
         if known.composed_span is not None:
             start = known.composed_span[0]
-        composed = (start, max(last, first) * self._step_samples)
+        composed = (start, max(last, first) * self.step_samples)
         return replace(state, known=replace(known, notes=notes, composed_span=composed))
 
     def _drawn(self, state: TimelineState, first: int, last: int, plan: SamplingPlan) -> Score:
@@ -118,8 +116,8 @@ class Composing:
         ear = state.heard[max(0, start) : first].astype(np.float32)
         offset = max(0, -start)
         steps[offset : offset + len(ear)] = heard(ear)
-        score = score_of(state.known.notes, start * self._step_samples, window, self._step_samples)
-        at = (start + np.arange(window)) * self._step_samples
+        score = score_of(state.known.notes, start * self.step_samples, window, self.step_samples)
+        at = (start + np.arange(window)) * self.step_samples
         for begin, end in state.known.spans():
             told = (at >= max(0, begin)) & (at < end)
             steps[told] = sure(score)[told]

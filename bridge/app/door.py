@@ -36,7 +36,7 @@ Load: TypeAlias = Callable[[], ModelGenerator[Any]]
 UNLABELLED = 0
 """The row of a label that was not given; names follow from row 1 on."""
 CONDITIONS = ("timing", "midi", "stems")
-SOURCES = ("source:prime",)
+SOURCES = ("source:prime", "source:nothing", "source:take", "rewind")
 QUALITIES = (Quality.FAST, Quality.TEACHER)
 
 
@@ -104,9 +104,12 @@ class ShippedGenerator:
         return self._model.restore(data)
 
     def rewind(self, state: "TimelineState", sample: int) -> "TimelineState":
-        """Refuse: what was made stays."""
-        del state, sample
-        raise UnsupportedError(f"the model {self._info.name} cannot leave a take before its end")
+        """Return the state as it was when its codes ended before a sample.
+
+        Raises:
+            UnsupportedError: The teacher made it.
+        """
+        return self._model.rewind(state, sample)
 
     def adopt(
         self, state: "TimelineState", codes: Sequence[LevelCodes], finest_level: int

@@ -758,11 +758,12 @@ def test_another_seed_departs_from_a_take_at_the_sample(engine_of):
     np.testing.assert_array_equal(audio, ramp(departure, 5_000, offset=7))
 
 
-def test_what_departs_at_the_end_with_another_seed_departs_there(engine_of):
+def test_what_departs_at_the_end_departs_there(engine_of):
     asked = request(plan=Plan(seed=5), anchor_sample=0, num_samples=20_039 + 128 - 120)
 
     def go_on(take):
-        source = TakePoint(take_id=take)
+        end = 9_001 + asked.num_samples
+        source = TakePoint(take_id=take, departure_sample=end)
         return replace(asked, source=source, plan=Plan(seed=7), num_samples=500, anchor_sample=None)
 
     async def scenario():
@@ -852,7 +853,7 @@ def test_a_model_that_cannot_rewind_goes_on_at_the_end_alone(engine_of):
         done = of(Done, await rendered(engine, request()))[0]
         source = TakePoint(take_id=done.take_id)
         on = of(Done, await rendered(engine, request(source=source, plan=Plan(seed=9))))
-        with pytest.raises(UnsupportedError, match="cannot leave a take before its end"):
+        with pytest.raises(UnsupportedError, match="cannot leave a take at a sample"):
             await rendered(engine, request(source=replace(source, departure_sample=10_000)))
         await engine.close()
         return on
