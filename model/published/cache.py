@@ -12,6 +12,7 @@ A cache is written in place, by the one window that owns it.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -32,7 +33,7 @@ class Opened:
     """Views of one kind's buffer for one stretch of positions, a layer after the other.
 
     `write` takes keys and values of the stretch, (2, frames, batch, heads, head
-    width); None where they are not kept. `keys` and `values` are what the
+    width); None where nothing is ever written. `keys` and `values` are what the
     stretch may see, (batch, heads, seen, head width); where each frame of a
     stretch sees a column of its own, (frames, batch x heads, seen, head width).
     """
@@ -42,8 +43,7 @@ class Opened:
     values: Views
 
 
-@dataclass(frozen=True, slots=True)
-class Workspace:
+class Workspace(NamedTuple):
     """Where a step of one frame puts what its layers make; every layer uses the same.
 
     `query` and `pairs` are views of `entered`, `lone_query` of `lone`.
@@ -67,6 +67,11 @@ class StackCache:
     batch: int
     buffers: dict[str, Slots]
     space: Workspace
+
+    @property
+    def characters(self) -> int:
+        """Return how many characters of encoded lyrics it has room for."""
+        return self.buffers["encoder"].shape[2] if "encoder" in self.buffers else 0
 
     @property
     def nbytes(self) -> int:
@@ -96,12 +101,23 @@ class StackCache:
             )
         return {kind: _OPEN[kind](self, position, frames) for kind in self.buffers}
 
+    def step_views(self, position: int) -> list[Tensor]:
+        """Return what to write, keys and values of each layer in turn, for one frame.
+
+        Where nothing is written, keys stand in.
+        """
+        opened = self.open(position, 1)
+        views: list[Tensor] = []
+        for kind in self.config.layer_kinds():
+            seen = opened[kind]
+            keys, values = next(seen.keys), next(seen.values)
+            views += (keys if seen.write is None else next(seen.write), keys, values)
+        return views
+
     def read_nbytes(self, position: int) -> int:
         """Return the bytes of keys and values that a step at `position` reads."""
-        opened = self.open(position, 1)
-        return sum(
-            tensor.nbytes for kind in opened.values() for tensor in (*kind.keys, *kind.values)
-        )
+        views = self.step_views(position)
+        return sum(view.nbytes for view in (*views[1::3], *views[2::3]))
 
 
 def new_cache(
@@ -156,7 +172,8 @@ def _slots(config: TransformerConfig, characters: int) -> dict[str, tuple[int, .
         "column": (row, config.rows),
         "previous": (2, row),
         "dense": (config.frames,),
-        "prefix": (min(prefix_length(config), config.frames),),
+        # The last slot takes what is written after the prefix and never read.
+        "prefix": (min(prefix_length(config), config.frames) + 1,),
         "encoder": (characters,),
     }
 
@@ -172,7 +189,9 @@ def _open_dense(cache: StackCache, position: int, frames: int) -> Opened:
 
 def _open_prefix(cache: StackCache, position: int, frames: int) -> Opened:
     buffer = cache.buffers["prefix"]
-    return _linear(buffer, position, min(position + frames, buffer.shape[2]))
+    kept = buffer.shape[2] - 1
+    first, last = min(position, kept), min(position + frames, kept)
+    return Opened(_each(buffer[:, :, first : max(last, first + 1)]), *_seen(buffer[:, :, :last]))
 
 
 def _open_encoder(cache: StackCache, position: int, frames: int) -> Opened:
@@ -183,8 +202,7 @@ def _open_encoder(cache: StackCache, position: int, frames: int) -> Opened:
 
 def _linear(buffer: Slots, first: int, last: int) -> Opened:
     """Return views where slots are positions: all up to the stretch's own are seen."""
-    write = _each(buffer[:, :, first:last]) if last > first else None
-    return Opened(write, *_seen(buffer[:, :, :last]))
+    return Opened(_each(buffer[:, :, first:last]), *_seen(buffer[:, :, :last]))
 
 
 def _open_previous(cache: StackCache, position: int, frames: int) -> Opened:

@@ -71,7 +71,7 @@ _PACK = "fbgemm_pack_gemm_matrix_fp16"
 
 def _single(w: Weights, bias: Bias) -> LinearMap:
     return LinearMap(
-        lambda x, out: torch.addmm(bias, x, w, out=out), len(bias), w.nbytes + bias.nbytes
+        lambda x, out: out.copy_(torch.addmm(bias, x, w)), len(bias), w.nbytes + bias.nbytes
     )
 
 

@@ -5,7 +5,9 @@ frame: a step of one frame is a matrix of `batch` rows. Weights come from a
 `Transformer`, whose `forward` over the whole context gives the same numbers.
 """
 
+import warnings
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import torch
@@ -15,7 +17,7 @@ from torch.nn import LayerNorm
 from torch.nn import functional as F
 
 from model.errors import ConditionError
-from model.published.cache import Opened, StackCache, Workspace
+from model.published.cache import Opened, StackCache, Workspace, new_cache
 from model.published.linear import LinearMap, Precision, pack
 from model.transformer import Attention, Layer, Linear, Transformer
 
@@ -28,6 +30,7 @@ FLOAT = 4
 """Bytes of a single-precision number; a layer's norms hold four times its width of them."""
 SLOPE = 1.702
 """x sigmoid(1.702 x) is silu(1.702 x) / 1.702: the norm before it and the sum after it scale."""
+_RECORD, _OPTIMIZED = "trace", "optimized_execution"
 ALIGNING = ("dense", "prefix", "encoder")
 """Kinds whose keys stand in the order of the sequence."""
 
@@ -41,20 +44,19 @@ class PackedAttention:
     leave: LinearMap
     encoder_pair: LinearMap | None = None
 
-    def step(self, x: Rows, seen: Opened, space: Workspace) -> Rows:
-        """Return the mix for one frame, in the workspace."""
+    def step(
+        self, x: Tensor, space: Workspace, write: Tensor, keys: Tensor, values: Tensor
+    ) -> Tensor:
+        """Return the mix for one frame, (batch, width), in the workspace; `write` is then kept."""
         if self.encoder_pair is None:
             self.enter.into(x, space.entered)
-            if seen.write is not None:
-                next(seen.write).copy_(space.pairs)
+            write.copy_(space.pairs)
             query = space.query
         else:
             self.enter.into(x, space.lone)
             query = space.lone_query
-        mixed = F.scaled_dot_product_attention(
-            query, next(seen.keys).float(), next(seen.values).float()
-        )
-        return self.leave.into(mixed.reshape(space.lone.shape), space.between)
+        mixed = F.scaled_dot_product_attention(query, keys.float(), values.float())
+        return self.leave.into(mixed.flatten(1), space.between)
 
     def stretch(self, x: Rows, stretch: "Stretch") -> Rows:
         """Return the mix for several frames of one row."""
@@ -114,6 +116,24 @@ class PackedLayer:
     mlp_enter: LinearMap
     mlp_leave: LinearMap
 
+    def step(
+        self, x: Tensor, space: Workspace, write: Tensor, keys: Tensor, values: Tensor
+    ) -> Tensor:
+        """Return the layer's output for one frame, (batch, width)."""
+        attended = self.attention.step(self.attention_norm(x), space, write, keys, values)
+        return self.finish(x, attended, space)
+
+    def finish(self, x: Tensor, attended: Tensor, space: Workspace | None = None) -> Tensor:
+        """Return the layer's output once attention is known, which is written over."""
+        between = attended.add_(x)
+        if space is None:
+            hidden = self.mlp_enter(self.mlp_norm(between))
+            added = self.mlp_leave(F.silu(hidden, inplace=True))
+        else:
+            hidden = self.mlp_enter.into(self.mlp_norm(between), space.hidden)
+            added = self.mlp_leave.into(F.silu(hidden, inplace=True), space.added)
+        return torch.add(between, added, alpha=1 / SLOPE)
+
     @property
     def nbytes(self) -> int:
         """Return the bytes of weights that a step reads."""
@@ -144,6 +164,46 @@ def open_stretch(cache: StackCache, position: int, frames: int) -> Stretch:
     return Stretch(cache, frames, cache.open(position, frames), _masks(cache, position, frames))
 
 
+class StepProgram:
+    """One frame through all layers as one call: recorded once, run without Python in between.
+
+    A third of a step's time at width 512 is Python between operations. PyTorch means to
+    replace its recorder one day; the exact version is pinned, and what it records runs
+    as it is, too.
+    """
+
+    def __init__(self, layers: Sequence[PackedLayer], cache: StackCache) -> None:
+        self._layers = layers
+        # A cache of its own: recording runs the step once, and writes.
+        own = new_cache(
+            cache.config,
+            batch=cache.batch,
+            characters=cache.characters,
+            dtype=next(iter(cache.buffers.values())).dtype,
+            device=cache.space.added.device,
+        )
+        example = (torch.zeros_like(own.space.added), *own.space, *own.step_views(0))
+        record: Callable[..., Callable[..., Tensor]] = getattr(torch.jit, _RECORD)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            self._recorded = record(self._run, example, check_trace=False)
+        self._as_recorded: Callable[[bool], AbstractContextManager[None]] = getattr(
+            torch.jit, _OPTIMIZED
+        )
+
+    def __call__(self, x: Rows, space: Workspace, views: Sequence[Tensor]) -> Rows:
+        """Return the output for one frame; `views` as of `StackCache.step_views`."""
+        with self._as_recorded(False):
+            return self._recorded(x, *space, *views)
+
+    def _run(self, x: Tensor, *tensors: Tensor) -> Tensor:
+        fields = len(Workspace._fields)
+        space, views = Workspace(*tensors[:fields]), tensors[fields:]
+        for index, layer in enumerate(self._layers):
+            x = layer.step(x, space, *views[3 * index : 3 * index + 3])
+        return x
+
+
 class PackedStack:
     """All layers, packed; holds no session."""
 
@@ -151,6 +211,7 @@ class PackedStack:
         """Pack a stack's weights; with `release` its own linear maps are emptied as they go."""
         self.config = stack.config
         self._layers = [_packed(layer, precision, release=release) for layer in stack.stack()]
+        self._programs: dict[tuple[int, torch.dtype], StepProgram] = {}
 
     @property
     def nbytes(self) -> int:
@@ -172,7 +233,7 @@ class PackedStack:
         """
         frames = len(x) // cache.batch
         if frames == 1:
-            return self._step(x, cache, position)
+            return self._program(cache)(x, cache.space, cache.step_views(position))
         return self._through(x, open_stretch(cache, position, frames), self._layers)
 
     def maps(self, x: Rows, cache: StackCache, position: int, layer: int) -> Maps:
@@ -190,23 +251,16 @@ class PackedStack:
         x = self._through(x, stretch, self._layers[:layer])
         return tapped.attention.maps(tapped.attention_norm(x), stretch)
 
-    def _step(self, x: Rows, cache: StackCache, position: int) -> Rows:
-        """One frame: what a layer makes goes into the cache's workspace."""
-        opened, space = cache.open(position, 1), cache.space
-        for layer in self._layers:
-            attention = layer.attention
-            between = attention.step(layer.attention_norm(x), opened[attention.kind], space).add_(x)
-            hidden = layer.mlp_enter.into(layer.mlp_norm(between), space.hidden)
-            added = layer.mlp_leave.into(F.silu(hidden, inplace=True), space.added)
-            x = torch.add(between, added, alpha=1 / SLOPE)
-        return x
+    def _program(self, cache: StackCache) -> "StepProgram":
+        """Return the step of all layers for a cache like this one."""
+        key = cache.batch, next(iter(cache.buffers.values())).dtype
+        if key not in self._programs:
+            self._programs[key] = StepProgram(self._layers, cache)
+        return self._programs[key]
 
     def _through(self, x: Rows, stretch: Stretch, layers: Sequence[PackedLayer]) -> Rows:
         for layer in layers:
-            between = layer.attention.stretch(layer.attention_norm(x), stretch).add_(x)
-            hidden = layer.mlp_enter(layer.mlp_norm(between))
-            added = layer.mlp_leave(F.silu(hidden, inplace=True))
-            x = torch.add(between, added, alpha=1 / SLOPE)
+            x = layer.finish(x, layer.attention.stretch(layer.attention_norm(x), stretch))
         return x
 
 
@@ -220,7 +274,8 @@ def _masks(cache: StackCache, position: int, frames: int) -> dict[str, Bool[Tens
     masks: dict[str, Bool[Tensor, "frames seen"]] = {}
     for kind, start in starts.items():
         if kind in cache.buffers:
-            seen = min(start + frames, cache.buffers[kind].shape[2])
+            spare = 1 if kind == "prefix" else 0
+            seen = min(start + frames, cache.buffers[kind].shape[2] - spare)
             slots = torch.arange(max(seen, start + frames), device=cache.buffers[kind].device)
             masks[kind] = slots[:seen] <= slots[start : start + frames, None]
     return masks
