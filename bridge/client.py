@@ -21,11 +21,12 @@ from bridge.connection import Access, errors_of, open_channel
 from bridge.continuation import Continuation, audio_of, header_of
 from bridge.errors import BridgeError, StoppingError
 from bridge.gathering import BlockArrival, Gathering, Result
+from bridge.live_client import LiveClient
 from bridge.request import Progress, Queued, RenderEvent
 from bridge.request_messages import Verb
 from protos import bridge_pb2, bridge_pb2_grpc
 
-__all__ = ["Access", "BlockArrival", "Client", "Continuation", "Result", "Verb"]
+__all__ = ["Access", "BlockArrival", "Client", "Continuation", "LiveClient", "Result", "Verb"]
 
 DEFAULT_ADDRESS: Final = f"{DEFAULT_HOST}:{DEFAULT_PORT}"
 SERVICE: Final = bridge_pb2.DESCRIPTOR.services_by_name["Bridge"].full_name
@@ -135,6 +136,14 @@ class Client:
                     if gathering.is_done:
                         yield gathering.result()
                         gathering = Gathering(num_channels)
+
+    def live(self, header: bridge_pb2.LiveHeader) -> LiveClient:
+        """Return a live session, to be used as a context; `LiveClient` says how.
+
+        Raises:
+            BridgeError: What the server refused.
+        """
+        return LiveClient(self._stub.Live, header, self._address, self._metadata)
 
     def watch(
         self, job_id: str, num_channels: int, from_sample: int | None = None

@@ -32,7 +32,7 @@ class Access:
         ca_file: Authority that signed the server's certificate, PEM; turns TLS on.
         certificate: The client's own certificate chain, PEM, where the server asks for one.
         private_key: Its key, PEM.
-        name: What the program calls itself, to find its idempotency keys again.
+        name: What the program calls itself, so that all its connections count as one.
     """
 
     token: str = ""

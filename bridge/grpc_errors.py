@@ -75,10 +75,14 @@ def error_of(
                 retry_after_s = delay.seconds + delay.nanos / 1e9
             case _:
                 pass
+    return kind_of(code, reason)(text, field=field, retry_after_s=retry_after_s)
+
+
+def kind_of(code: ErrorCode, reason: str) -> type[BridgeError]:
+    """Return the class of a reason, else one of the code, else the root."""
     kinds = [kind for kind in BridgeError.__subclasses__() if kind.code is code]
     named = [kind for kind in kinds if kind.reason() == reason]
-    kind = (named or kinds or [BridgeError])[0]
-    return kind(text, field=field, retry_after_s=retry_after_s)
+    return (named or kinds or [BridgeError])[0]
 
 
 def _details(error: BridgeError) -> list[Message]:

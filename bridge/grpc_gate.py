@@ -34,7 +34,7 @@ EngineSource: TypeAlias = Callable[[], Engine[Any]]
 
 AUTHORIZATION: Final = "authorization"
 CLIENT_NAME: Final = "jukebox-client"
-"""Metadata in which a program may name itself, to find its keys again after a new connection."""
+"""Metadata in which a program may name itself, so that all its connections count as one."""
 MAX_CALLS: Final = 512
 SERVER_OPTIONS: Final = (
     ("grpc.so_reuseport", 0),  # else a second server would take half of the calls, not fail
@@ -80,21 +80,15 @@ class Call:
     request_id: str = ""
     begun_s: float = field(default_factory=lambda: CLOCK())
 
-    def client_id(self, *, keyed: bool = False) -> str:
-        """Return whom the engine shares its work between.
-
-        A program that names itself; else a caller's connection, or the caller
-        itself where a key must be found again over another connection.
-        """
+    def client_id(self) -> str:
+        """Return whom the engine shares its work between: a named program, else a connection."""
         name = _text(self.context.invocation_metadata() or (), CLIENT_NAME)
         if name is not None and len(name) > MAX_ID_CHARACTERS:
             raise InvalidRequestError(
                 f"{CLIENT_NAME} has {len(name)} characters, the limit is "
                 f"{MAX_ID_CHARACTERS} characters"
             )
-        if name or keyed:
-            return f"grpc:{self.caller}/{name or ''}"
-        return f"grpc:{self.caller}/{self.context.peer()}"
+        return f"grpc:{self.caller}/{name or self.context.peer()}"
 
     def signed(self, request: RenderRequest) -> RenderRequest:
         """Return a request with the caller's name and the call's deadline on it.
@@ -107,7 +101,9 @@ class Call:
             left_s = None
         return replace(
             request,
-            client_id=self.client_id(keyed=bool(request.idempotency_key)),
+            client_id=self.client_id(),
+            # Keys are the server's; with the caller before them, two callers' never meet.
+            idempotency_key=f"{self.caller}/{key}" if (key := request.idempotency_key) else "",
             deadline_s=None if left_s is None else max(left_s, 0.001),
         )
 
@@ -131,11 +127,7 @@ def handlers(
     desk: Desk, service: ServiceDescriptor, verbs: Mapping[str, Verb]
 ) -> grpc.GenericRpcHandler:
     """Return what answers a service's calls, a verb for each method of its descriptor."""
-    table = {
-        method.name: _handler(desk, method, verbs[method.name])
-        for method in service.methods
-        if method.name in verbs
-    }
+    table = {method.name: _handler(desk, method, verbs[method.name]) for method in service.methods}
     return grpc.method_handlers_generic_handler(service.full_name, table)
 
 

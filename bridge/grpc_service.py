@@ -28,6 +28,7 @@ from bridge.grpc_gate import (
     handlers,
 )
 from bridge.grpc_jobs import JOB_VERBS
+from bridge.grpc_live import LIVE_VERBS
 from bridge.grpc_models import MODEL_VERBS
 from bridge.grpc_takes import TAKE_VERBS
 from bridge.security import UNIX, Security, read_keyring
@@ -45,7 +46,13 @@ from protos import bridge_pb2
 DESCRIPTOR: Final = bridge_pb2.DESCRIPTOR.services_by_name["Bridge"]
 SERVICE: Final = DESCRIPTOR.full_name
 HEALTH_NAMES: Final = ("", SERVICE)
-VERBS: Final[Mapping[str, Verb]] = {**UPLOAD_VERBS, **JOB_VERBS, **TAKE_VERBS, **MODEL_VERBS}
+VERBS: Final[Mapping[str, Verb]] = {
+    **UPLOAD_VERBS,
+    **LIVE_VERBS,
+    **JOB_VERBS,
+    **TAKE_VERBS,
+    **MODEL_VERBS,
+}
 MAX_UPLOADS_BYTES = 2 * MAX_UPLOAD_BYTES
 """Of audio that all calls together may have under way."""
 

@@ -474,16 +474,18 @@ class LiveStop(_message.Message):
     def __init__(self) -> None: ...
 
 class LiveEvent(_message.Message):
-    __slots__ = ("opened", "heard", "render", "stopped")
+    __slots__ = ("opened", "heard", "render", "stopped", "failed")
     OPENED_FIELD_NUMBER: _ClassVar[int]
     HEARD_FIELD_NUMBER: _ClassVar[int]
     RENDER_FIELD_NUMBER: _ClassVar[int]
     STOPPED_FIELD_NUMBER: _ClassVar[int]
+    FAILED_FIELD_NUMBER: _ClassVar[int]
     opened: LiveOpened
     heard: LiveHeard
     render: RenderEvent
     stopped: LiveStopped
-    def __init__(self, opened: _Optional[_Union[LiveOpened, _Mapping]] = ..., heard: _Optional[_Union[LiveHeard, _Mapping]] = ..., render: _Optional[_Union[RenderEvent, _Mapping]] = ..., stopped: _Optional[_Union[LiveStopped, _Mapping]] = ...) -> None: ...
+    failed: LiveFailed
+    def __init__(self, opened: _Optional[_Union[LiveOpened, _Mapping]] = ..., heard: _Optional[_Union[LiveHeard, _Mapping]] = ..., render: _Optional[_Union[RenderEvent, _Mapping]] = ..., stopped: _Optional[_Union[LiveStopped, _Mapping]] = ..., failed: _Optional[_Union[LiveFailed, _Mapping]] = ...) -> None: ...
 
 class LiveOpened(_message.Message):
     __slots__ = ("session_id", "model", "fingerprint", "anchor_sample")
@@ -512,6 +514,20 @@ class LiveStopped(_message.Message):
     request_id: str
     end_sample: int
     def __init__(self, request_id: _Optional[str] = ..., end_sample: _Optional[int] = ...) -> None: ...
+
+class LiveFailed(_message.Message):
+    __slots__ = ("request_id", "code", "reason", "message", "field")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    CODE_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    FIELD_FIELD_NUMBER: _ClassVar[int]
+    request_id: str
+    code: str
+    reason: str
+    message: str
+    field: str
+    def __init__(self, request_id: _Optional[str] = ..., code: _Optional[str] = ..., reason: _Optional[str] = ..., message: _Optional[str] = ..., field: _Optional[str] = ...) -> None: ...
 
 class WatchRequest(_message.Message):
     __slots__ = ("job_id", "from_sample")

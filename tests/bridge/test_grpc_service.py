@@ -374,7 +374,7 @@ def test_a_call_s_deadline_and_its_caller_reach_the_engine(serve, channel, monke
     asked = []
     render = served.engine.render
     monkeypatch.setattr(
-        served.engine, "render", lambda request: asked.append(request) or render(request)
+        served.engine, "render", lambda asking: asked.append(asking) or render(asking)
     )
     stub = bridge_pb2_grpc.BridgeStub(channel(served))
     named = [("jukebox-client", "desk")]
@@ -385,9 +385,13 @@ def test_a_call_s_deadline_and_its_caller_reach_the_engine(serve, channel, monke
     assert (asked[1].deadline_s, asked[2].deadline_s) == (None, None)
     assert asked[0].client_id == "grpc:local/desk"
     assert asked[1].client_id.startswith("grpc:local/ipv4:127.0.0.1:")
-    assert asked[2].client_id == "grpc:local/"
+    assert [request.idempotency_key for request in asked] == ["", "", "local/k"]
     with pytest.raises(grpc.RpcError, match="jukebox-client has 129 characters"):
         list(stub.Continue(iter([first(), audio()]), metadata=[("jukebox-client", "x" * 129)]))
+
+
+def test_every_verb_of_the_proto_has_its_handler():
+    assert set(grpc_service.VERBS) == {method.name for method in grpc_service.DESCRIPTOR.methods}
 
 
 def test_a_model_is_listed_unloaded_and_loaded_again(serve, channel, silence):
