@@ -8,9 +8,11 @@ from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
-from jaxtyping import Bool, Float64
+from jaxtyping import Bool
 
+from bridge.evaluation.sound import FLUX_HOP, spectral_flux
 from bridge.evaluation.transcriber import FRAME_RATE, LOWEST_PITCH, NUM_PITCHES, Roll
+from bridge.figures import correlation
 from bridge.ports import Mono, Note
 from bridge.spectra import ANALYSIS_RATE
 
@@ -19,10 +21,8 @@ BEGINNING: Final = 0.5
 """The transcriber's own thresholds for frames and onsets."""
 ONSET_SECONDS: Final = 0.05
 NOVEL_SECONDS: Final = 2.0
-DRUM_HOP: Final = 512
 DRUM_SPREAD_SECONDS: Final = 0.02
 DRUM_LATEST_SECONDS: Final = 0.05
-_TINY: Final = 1e-12
 
 Played = Bool[np.ndarray, "frames keys"]
 
@@ -82,25 +82,15 @@ def drum_match(audio: Mono, notes: Sequence[Note]) -> float | None:
     """
     drums = [note for note in notes if note.is_drum]
     flux = spectral_flux(audio)
-    frames = np.arange(flux.size) * DRUM_HOP / ANALYSIS_RATE
+    frames = np.arange(flux.size) * FLUX_HOP / ANALYSIS_RATE
     bumps = np.zeros(flux.size)
     for note in drums:
         distance = frames - note.start_sample / ANALYSIS_RATE
         bumps += note.velocity / 127 * np.exp(-0.5 * np.square(distance / DRUM_SPREAD_SECONDS))
     if bumps.sum() < 1:
         return None
-    latest = round(DRUM_LATEST_SECONDS * ANALYSIS_RATE / DRUM_HOP)
+    latest = round(DRUM_LATEST_SECONDS * ANALYSIS_RATE / FLUX_HOP)
     return max(correlation(flux[late:], bumps[: bumps.size - late]) for late in range(latest + 1))
-
-
-def spectral_flux(audio: Mono) -> Float64[np.ndarray, " frames"]:
-    """Return how much louder the bins became since the frame before, in root-compressed power."""
-    window = np.hanning(1024)
-    padded = np.pad(audio.astype(np.float64), (512, 1024))
-    starts = range(0, max(1, audio.size), DRUM_HOP)
-    spectra = np.stack([np.abs(np.fft.rfft(padded[at : at + 1024] * window)) for at in starts])
-    steps = np.diff(np.sqrt(spectra), axis=0, prepend=np.sqrt(spectra[:1]))
-    return np.maximum(steps, 0.0).sum(axis=1)
 
 
 def novelty(result: Played, prime: Played) -> float | None:
@@ -138,10 +128,3 @@ def _peaks(onsets: Roll) -> list[tuple[int, int]]:
 
 def _frame(sample: int) -> int:
     return round(sample / ANALYSIS_RATE * FRAME_RATE)
-
-
-def correlation(first: Float64[np.ndarray, " n"], second: Float64[np.ndarray, " n"]) -> float:
-    """Return the normalised correlation; 0 where one of them never changes."""
-    first, second = first - first.mean(), second - second.mean()
-    scale = float(np.sqrt(np.square(first).sum() * np.square(second).sum()))
-    return float(first @ second) / scale if scale > _TINY else 0.0

@@ -10,9 +10,10 @@ from typing import Final
 import numpy as np
 
 from bridge import spectra
-from bridge.evaluation import notes, sound
+from bridge.evaluation import sound
 from bridge.evaluation.judging import Sounding
 from bridge.evaluation.pieces import Clip
+from bridge.figures import correlation
 from bridge.ports import Mono, StemKind
 from bridge.spectra import ANALYSIS_RATE, FRAME_RATE
 
@@ -74,11 +75,11 @@ def _harmony(part: Sounding, other: Sounding) -> float:
 
 def _onsets(part: Mono, stems: Mono) -> float:
     """Return the correlation of both spectral fluxes, the highest within 50 ms."""
-    ours, theirs = notes.spectral_flux(part), notes.spectral_flux(stems)
-    latest = round(LATEST_SECONDS * ANALYSIS_RATE / notes.DRUM_HOP)
+    ours, theirs = sound.spectral_flux(part), sound.spectral_flux(stems)
+    latest = round(LATEST_SECONDS * ANALYSIS_RATE / sound.FLUX_HOP)
     size = min(ours.size, theirs.size) - latest
     return max(
-        notes.correlation(ours[late : late + size], theirs[early : early + size])
+        correlation(ours[late : late + size], theirs[early : early + size])
         for late in range(latest + 1)
         for early in range(latest + 1)
         if 0 in (late, early)

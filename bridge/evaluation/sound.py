@@ -14,11 +14,12 @@ from jaxtyping import Float64
 
 from bridge import spectra
 from bridge.errors import NotReadyError
-from bridge.evaluation.notes import DRUM_HOP, spectral_flux
 from bridge.ports import Mono
 from bridge.spectra import ANALYSIS_RATE, FRAME_RATE, MEL_BANDS, Mel, Pitches
 
 COEFFICIENTS: Final = 20
+FLUX_WINDOW: Final = 1024
+FLUX_HOP: Final = 512
 EMBEDDED_SECONDS: Final = 2.0
 SEAM_SECONDS: Final = 0.03
 TEMPO_RANGE: Final = 0.2
@@ -70,6 +71,18 @@ def key_of(activity: Pitches) -> int:
     return int(np.argmax(fits))
 
 
+def spectral_flux(audio: Mono) -> Float64[np.ndarray, " frames"]:
+    """Return how much louder the bins became since the frame before, in root-compressed power."""
+    window = np.hanning(FLUX_WINDOW)
+    padded = np.pad(audio.astype(np.float64), (FLUX_WINDOW // 2, FLUX_WINDOW))
+    starts = range(0, max(1, audio.size), FLUX_HOP)
+    spectra = np.stack(
+        [np.abs(np.fft.rfft(padded[at : at + FLUX_WINDOW] * window)) for at in starts]
+    )
+    steps = np.diff(np.sqrt(spectra), axis=0, prepend=np.sqrt(spectra[:1]))
+    return np.maximum(steps, 0.0).sum(axis=1)
+
+
 def beat(audio: Mono, tempo_bpm: float, first_beat_sample: int = 0) -> Beat:
     """Return how the onsets lie on beats of a tempo, one of them at a sample.
 
@@ -78,7 +91,7 @@ def beat(audio: Mono, tempo_bpm: float, first_beat_sample: int = 0) -> Beat:
     """
     flux = spectral_flux(audio)
     flux = flux - flux.mean()
-    samples: Vector = np.arange(flux.size, dtype=np.float64) * DRUM_HOP - first_beat_sample
+    samples: Vector = np.arange(flux.size, dtype=np.float64) * FLUX_HOP - first_beat_sample
     seconds: Vector = samples / ANALYSIS_RATE
     shares = 1 + np.linspace(-TEMPO_RANGE, TEMPO_RANGE, TEMPO_STEPS)
     taper = np.hanning(flux.size + 2)[1:-1]
