@@ -43,6 +43,14 @@ class Opened:
     values: Views
 
 
+class Place(NamedTuple):
+    """A position, and where that is: row, and frame in the row."""
+
+    position: int
+    row: int
+    start: int
+
+
 class Workspace(NamedTuple):
     """Where a step of one frame puts what its layers make; every layer uses the same.
 
@@ -106,12 +114,14 @@ class StackCache:
 
         Where nothing is written, keys stand in.
         """
-        opened = self.open(position, 1)
+        row, start = divmod(position, self.config.row_frames())
+        place = Place(position, row, start)
+        made = {kind: _STEP[kind](buffer, place) for kind, buffer in self.buffers.items()}
         views: list[Tensor] = []
         for kind in self.config.layer_kinds():
-            seen = opened[kind]
-            keys, values = next(seen.keys), next(seen.values)
-            views += (keys if seen.write is None else next(seen.write), keys, values)
+            writes, reads = made[kind]
+            keys, values = next(reads), next(reads)
+            views += (next(writes, keys), keys, values)
         return views
 
     def read_nbytes(self, position: int) -> int:
@@ -178,6 +188,42 @@ def _slots(config: TransformerConfig, characters: int) -> dict[str, tuple[int, .
     }
 
 
+def _step_row(buffer: Slots, place: Place) -> tuple[Views, Views]:
+    return _step(buffer, place.start, place.start + 1)
+
+
+def _step_dense(buffer: Slots, place: Place) -> tuple[Views, Views]:
+    return _step(buffer, place.position, place.position + 1)
+
+
+def _step_prefix(buffer: Slots, place: Place) -> tuple[Views, Views]:
+    kept = buffer.shape[2] - 1
+    return _step(buffer, min(place.position, kept), min(place.position + 1, kept))
+
+
+def _step_encoder(buffer: Slots, place: Place) -> tuple[Views, Views]:
+    del place
+    return iter(()), _pairs(buffer.flatten(0, 1))
+
+
+def _step_previous(buffer: Slots, place: Place) -> tuple[Views, Views]:
+    written = buffer.select(2, place.row % 2).narrow(2, place.start, 1)
+    return _each(written), _pairs(buffer.select(2, (place.row + 1) % 2).flatten(0, 1))
+
+
+def _step_column(buffer: Slots, place: Place) -> tuple[Views, Views]:
+    return _step(buffer.select(2, place.start), place.row, place.row + 1)
+
+
+def _step(slots: Slots, written: int, seen: int) -> tuple[Views, Views]:
+    """Return views of one slot, and of keys and values in turn of the first ones."""
+    return _each(slots.narrow(2, written, 1)), _pairs(slots.flatten(0, 1).narrow(1, 0, seen))
+
+
+def _pairs(seen: Float[Tensor, "pairs seen batch heads head_width"]) -> Views:
+    return _each(seen.permute(0, 2, 3, 1, 4))
+
+
 def _open_row(cache: StackCache, position: int, frames: int) -> Opened:
     start = position % cache.config.row_frames()
     return _linear(cache.buffers["row"], start, start + frames)
@@ -232,6 +278,14 @@ def _each(views: Tensor) -> Views:
     return iter(views.unbind(0))
 
 
+_STEP = {
+    "row": _step_row,
+    "column": _step_column,
+    "previous": _step_previous,
+    "dense": _step_dense,
+    "prefix": _step_prefix,
+    "encoder": _step_encoder,
+}
 _OPEN = {
     "row": _open_row,
     "column": _open_column,

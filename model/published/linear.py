@@ -60,6 +60,24 @@ def pack(w: Weights, bias: Bias, precision: Precision) -> LinearMap:
     return _cast(w.detach().to(dtype), bias.detach().to(dtype))
 
 
+def pack_single(w: Weights, bias: Bias, precision: Precision) -> LinearMap:
+    """Return a map that stays single precision whatever the others are held in.
+
+    Where half-precision products are the fast ones it is the sum of two: of the rounded
+    weights, and of what rounding left, which together hold 22 bits.
+    """
+    if precision is Precision.HALF and w.device.type == "cpu" and packs_half():
+        rounded = w.detach().half().float()
+        whole = _packed_half(rounded, bias.detach().float().contiguous())
+        rest = _packed_half((w.detach().float() - rounded) * _REST, torch.zeros_like(bias))
+        return LinearMap(
+            lambda x, out: whole.into(x, out).add_(rest(x), alpha=1 / _REST),
+            whole.outputs,
+            whole.nbytes + rest.nbytes,
+        )
+    return _single(w.detach().float(), bias.detach().float())
+
+
 def packs_half() -> bool:
     """Return whether this processor and this PyTorch multiply packed half-precision weights."""
     return "fbgemm" in torch.backends.quantized.supported_engines and hasattr(torch, _PRODUCT)
@@ -67,6 +85,8 @@ def packs_half() -> bool:
 
 _PRODUCT = "fbgemm_linear_fp16_weight_fp32_activation"
 _PACK = "fbgemm_pack_gemm_matrix_fp16"
+_REST = 2.0**11
+"""Brings what rounding to half precision leaves back to the weights' own size."""
 
 
 def _single(w: Weights, bias: Bias) -> LinearMap:
