@@ -167,7 +167,7 @@ class ServerConfig:
             "files",
             "allowed",
             ListOf(_FOLDER, 64),
-            "further folders that OSC clients and MIDI presets may name files in",
+            "further folders that OSC clients may name files in",
             "--allow-path",
         ),
     )
@@ -214,15 +214,6 @@ class ServerConfig:
             Text(words=("none", "ardour7")),
             "the host whose oddities the clock follows (ardour7: its song position is 6x too far)",
             "--midi-quirk",
-        ),
-    )
-    midi_sample_rate: int = field(
-        default=48_000,
-        metadata=_at(
-            "midi",
-            "sample_rate",
-            Whole(8_000, 384_000, "Hz"),
-            "rate of the session that the clock's beats are counted in",
         ),
     )
     log_level: str = field(

@@ -11,19 +11,25 @@ from collections.abc import AsyncGenerator, Generator
 from concurrent.futures import Future
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bridge.admission import EngineLimits
 from bridge.app.door import Load, TranslatedGenerator, shipped_model
+from bridge.app.telling import gathered, midi_words
 from bridge.config import ServerConfig, private_config
 from bridge.engine import Engine
 from bridge.errors import NotFoundError, NotReadyError, StoppingError
 from bridge.grpc_service import GrpcServer
+from bridge.midi.service import MidiServer, MidiSettings
 from bridge.osc_service import OscServer
 from bridge.ports import ModelInfo
 from bridge.shelf import ShelvedModel
 from bridge.sockets import target_of
+from bridge.status import SERVING, ServerStatus
 from bridge.store import TakeStore
+
+if TYPE_CHECKING:
+    from bridge.http_service import HttpServer
 
 log = logging.getLogger(__name__)
 
@@ -47,10 +53,14 @@ class App:
         self._store: TakeStore | None = None
         self._grpc = GrpcServer(self.engine, shelf=self, security=config.security)
         self._osc = OscServer(self.engine, config.readable_folders())
+        self._midi = MidiServer(self.engine)
+        self._http: HttpServer | None = None
         self._loading: asyncio.Task[None] | None = None
         self._stopping = False
+        self._started_s = time.time()
         self.port = 0
         self.osc_port: int | None = None
+        self.http_port: int | None = None
 
     @property
     def address(self) -> str:
@@ -84,6 +94,10 @@ class App:
         self.port = await self._grpc.start(config.host, config.port)
         if config.osc_port is not None:
             self.osc_port = await self._osc.start(config.local_host(), config.osc_port)
+        if config.http_port is not None:
+            self.http_port = await self._listen_http(config.local_host(), config.http_port)
+        if config.midi_inputs:
+            await self._midi.start(_midi_settings(config))
         self._loading = self._begin_loading(self._store)
 
     async def serve(self) -> None:
@@ -95,6 +109,17 @@ class App:
         assert self._loading is not None, "listen() comes first"
         await asyncio.shield(self._loading)
         await self._grpc.serve([model.info.name for model in self.models()])
+
+    async def status(self) -> ServerStatus:
+        """Return what the server tells of itself."""
+        wires = {"gRPC": self.address}
+        if self.osc_port is not None:
+            wires["OSC"] = f"{self._config.local_host()}:{self.osc_port}"
+        if self._config.midi_inputs:
+            wires["MIDI"] = midi_words(self._midi.status())
+        state = self._state()
+        engine = self._engine if state == SERVING else None
+        return await gathered(state, self._started_s, wires, engine)
 
     def models(self) -> tuple[ShelvedModel, ...]:
         """Return the one model that there is.
@@ -141,6 +166,20 @@ class App:
             raise NotFoundError(f"no model is named {name[:80]!r}; known: {model.info.name}")
         return model
 
+    def _state(self) -> str:
+        if self._stopping:
+            return "stopping"
+        if self._engine is None and self._info is not None:
+            return "unloaded"
+        return SERVING if self._engine is not None and self._engine.ready else "loading"
+
+    async def _listen_http(self, host: str, port: int) -> int:
+        # Here, not above: it takes half a second, and a server of one process has no HTTP.
+        from bridge.http_service import HttpServer
+
+        self._http = HttpServer(self.status, self._state)
+        return await self._http.start(host, port)
+
     def _begin_loading(self, store: TakeStore) -> asyncio.Task[None]:
         return asyncio.create_task(self._load_and_warm(store), name="load the model")
 
@@ -151,10 +190,12 @@ class App:
         if self._loading is not None:
             self._loading.cancel()
             await asyncio.wait([self._loading])
-        stops = [self._grpc.stop(drain_seconds), self._osc.stop(drain_seconds)]
+        stops = [wire.stop(drain_seconds) for wire in (self._grpc, self._osc, self._midi)]
         if self._engine is not None:
             stops.append(self._engine.drain(drain_seconds))
         await asyncio.gather(*stops)
+        if self._http is not None:
+            await self._http.stop()
         if self._engine is not None:
             await self._engine.close()
         if self._store is not None:
@@ -216,6 +257,12 @@ def embedded_server(config: ServerConfig | None = None, load: Load | None = None
     finally:
         ended.set()
         thread.join()
+
+
+def _midi_settings(config: ServerConfig) -> MidiSettings:
+    return MidiSettings(
+        inputs=config.midi_inputs, map_file=config.midi_map, quirk=config.midi_quirk
+    )
 
 
 def open_store(spool: Path) -> TakeStore:

@@ -16,6 +16,7 @@ from bridge.commands.findings import Verdict, as_json, as_text, exit_code, findi
 from bridge.config import ServerConfig, default_config_file
 from bridge.config_file import example
 from bridge.errors import InvalidRequestError, NotReadyError
+from bridge.sockets import target_of
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -93,6 +94,10 @@ def listening(app: App, config: ServerConfig) -> str:
     places = [f"gRPC {app.address}"]
     if app.osc_port is not None:
         places.append(f"OSC {config.local_host()}:{app.osc_port}")
+    if app.http_port is not None:
+        places.append(f"HTTP {target_of(config.local_host(), app.http_port)}")
+    if config.midi_inputs:
+        places.append(f"MIDI {', '.join(config.midi_inputs)}")
     return ", ".join(places)
 
 
