@@ -82,9 +82,10 @@ def after_codec(codec: CodecTrips, level: int, clip: Clip) -> tuple[Made, np.nda
 def after_finisher(generator: Generator[Any], clip: Clip) -> Made:
     """Return the truth as the model plays it from its true codes and notes, at its own level."""
     state = generator.open(conditions_of(clip, NOTES), 0, None)
-    silence = np.zeros(2 * generator.info.feed_samples, np.float32)
-    state = generator.feed(state, np.concatenate([clip.prime, clip.truth, silence]))
-    block = generator.info.block_samples
+    feed, block = generator.info.feed_samples, generator.info.block_samples
+    audio = np.concatenate([clip.prime, clip.truth, np.zeros(2 * feed, np.float32)])
+    for start in range(0, audio.size, feed):
+        state = generator.feed(state, audio[start : start + feed])
     end = clip.prime_samples + clip.truth.size
     blocks = min(state.decodable_sample // block, -(-end // block))
     first = clip.prime_samples // block

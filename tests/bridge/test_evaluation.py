@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 import soundfile as sf
-from fakes import CountingGenerator
+from fakes import CountingGenerator, ramp
 
 from bridge.commands import evaluate
 from bridge.errors import InvalidRequestError, NotFoundError
@@ -21,7 +21,7 @@ from bridge.evaluation import (
     sound,
     summary,
 )
-from bridge.evaluation.candidates import LAST_BAR, SYNTH, TRUTH, Made, toy
+from bridge.evaluation.candidates import LAST_BAR, SYNTH, TRUTH, Made, after_finisher, toy
 from bridge.evaluation.judging import Scene, Sounding
 from bridge.evaluation.making import BASS_TRUTH, drawn, with_seed
 from bridge.evaluation.records import MEASURE, Record, Records
@@ -285,6 +285,16 @@ def test_a_bass_that_plays_the_roots_agrees_better_than_one_that_does_not(song):
     with_bass = piece_of("a", pitched.audio, chords, stems=stems)
     assert parts.has_part(pieces.clips_of([with_bass], 4.0, 4.0)[0])
     assert not parts.has_part(pieces.clips_of([song], 4.0, 4.0)[0])
+
+
+def test_the_finishers_truth_lies_where_the_truth_lies(song):
+    clip = pieces.clips_of([song], 4.0, 4.0)[0]
+    generator = CountingGenerator()
+    made = after_finisher(generator, clip)
+    np.testing.assert_array_equal(made.result, ramp(clip.prime_samples, clip.truth.size))
+    conditions, anchor = generator.opened[0]
+    assert anchor == 0
+    assert conditions.midi.notes == clip.notes
 
 
 @pytest.mark.parametrize(
