@@ -37,6 +37,7 @@ COMMANDS = {
     "demo": Command("bridge.commands.demo", "continue the packaged example and show the result"),
     "continue": Command("bridge.commands.continue_", "continue a recorded section"),
     "serve": Command("bridge.commands.serve", "serve every wire until it is stopped"),
+    "takes": Command("bridge.commands.takes", "list, judge, export and make takes again"),
     "midi": Command("bridge.commands.midi", "list MIDI inputs, show what comes in, learn pads"),
     "models": Command("bridge.commands.models", "import, list and verify the released models"),
     "evaluate": Command("bridge.commands.evaluate", "measure a model on music it never heard"),
