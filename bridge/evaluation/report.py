@@ -57,10 +57,15 @@ def tables_of(out: Path, models: Sequence[str]) -> dict[str, Any]:
 
 
 def write_tables(out: Path, tables: Mapping[str, Any]) -> None:
-    """Write `report.json` and `report.txt`, replacing those of that name."""
+    """Write `report.json`, `report.txt` and a picture of each set, replacing those of that name."""
     as_json = json.dumps(tables, indent=1) + "\n"
     write_whole(out / "report.json", (as_json.encode(),), overwrite=True)
     write_whole(out / "report.txt", ((as_text(tables) + "\n").encode(),), overwrite=True)
+    for name, rows in tables["sets"].items():
+        title = f"{name}, {rows['clips']} clips of {rows['works']} works, model {tables['model']}"
+        picture = pictures.overview_picture(title, rows["figures"])
+        path = out / f"report-{name.replace(', ', '-').replace(' ', '')}.png"
+        write_whole(path, (picture,), overwrite=True)
 
 
 def write_pictures(out: Path, model: str, number: int) -> list[Path]:

@@ -452,7 +452,9 @@ def test_the_command_writes_tables_and_pictures(tmp_path, monkeypatch, capsys):
     assert rows["clips"] == 2
     assert set(rows["figures"]) == {TRUTH, "fast_free"}
     assert "gain_db" in next(r for r in Records(out / "records.jsonl") if r.model).figures
-    assert [path.suffix for path in (out / "pictures").iterdir()] == [".png"]
+    drawn = [*(out / "pictures").iterdir(), out / "report-recording-4s.png"]
+    assert len(drawn) == 2
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in drawn)
     assert "2 clips of 2 works" in (out / "report.txt").read_text()
     elsewhere = parser.parse_args(["--data", str(tmp_path), "--out", str(out)])
     with pytest.raises(InvalidRequestError, match="give another folder"):
