@@ -5,7 +5,7 @@ alone, through the tables below. Tensors come one at a time from a `Source`, so
 that no second copy of a model is ever held. Knows nothing of files.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -22,6 +22,8 @@ from model.upsampler import Upsampler
 Published = Codec | Prior | Upsampler
 Pairs = Iterator[tuple[str, str]]
 Table = tuple[tuple[str, str], ...]
+Place = tuple[Tensor, list[tuple[nn.Module, str]]]
+"""A tensor of a module, and the attributes that hold it."""
 
 MAP = ".w"
 """How the keys of a transformer's linear maps end: the only tensors published in half."""
@@ -250,11 +252,7 @@ def assign(module: nn.Module, tensors: Iterator[tuple[str, Tensor]]) -> None:
     """
     places = _places(module)
     for key, tensor in tensors:
-        own, put = places[key]
-        if own.is_meta:
-            put(tensor)
-        else:
-            own.copy_(tensor)
+        _put(tensor, places[key])
     for part in module.modules():
         if isinstance(part, Quantizer) and part.sums.is_meta:
             part.sums, part.counts = (
@@ -288,26 +286,29 @@ def _tied(module: nn.Module) -> list[list[str]]:
     return list(keys.values())
 
 
-def _places(module: nn.Module) -> dict[str, tuple[Tensor, Callable[[Tensor], None]]]:
-    """Return what stands under each key of the state dict, and what puts another there."""
-    parameters = dict(module.named_parameters(remove_duplicate=False))
-    buffers = dict(module.named_buffers(remove_duplicate=False))
+def _places(module: nn.Module) -> dict[str, Place]:
+    """Return the place of each key of the state dict."""
+    every = {
+        **dict(module.named_parameters(remove_duplicate=False)),
+        **dict(module.named_buffers(remove_duplicate=False)),
+    }
     owners: dict[int, list[tuple[nn.Module, str]]] = {}
-    for key, tensor in (parameters | buffers).items():
+    for key, tensor in every.items():
         path, _, name = key.rpartition(".")
         owners.setdefault(id(tensor), []).append((module.get_submodule(path), name))
-    own = {key: (parameters | buffers)[key] for key in module.state_dict()}
-    return {key: (tensor, _putter(tensor, owners[id(tensor)])) for key, tensor in own.items()}
+    return {key: (every[key], owners[id(every[key])]) for key in module.state_dict()}
 
 
-def _putter(old: Tensor, owners: list[tuple[nn.Module, str]]) -> Callable[[Tensor], None]:
-    def put(tensor: Tensor) -> None:
-        is_weight = isinstance(old, nn.Parameter)
-        made = nn.Parameter(tensor, requires_grad=old.requires_grad) if is_weight else tensor
-        for owner, name in owners:
-            setattr(owner, name, made)
-
-    return put
+def _put(tensor: Tensor, place: Place) -> None:
+    """Copy a tensor to its place, or make it the place's own for lack of storage there."""
+    old, owners = place
+    if not old.is_meta:
+        old.copy_(tensor)
+        return
+    is_weight = isinstance(old, nn.Parameter)
+    made = nn.Parameter(tensor, requires_grad=old.requires_grad) if is_weight else tensor
+    for owner, name in owners:
+        setattr(owner, name, made)
 
 
 def _codec(config: CodecConfig) -> Pairs:
