@@ -12,6 +12,7 @@ from bridge.config import private_config
 from bridge.errors import InvalidRequestError
 from bridge.evaluation import report
 from bridge.evaluation.making import Maker
+from bridge.evaluation.pieces import found_pieces
 from bridge.evaluation.run import RESULT_SECONDS, Evaluation, EvaluationConfig
 from bridge.evaluation.transcriber import Transcriber
 
@@ -46,9 +47,10 @@ def run(
         BridgeError: The folders, the weights, or a package that is not installed.
     """
     out: Path = arguments.out
-    out.mkdir(parents=True, exist_ok=True)
-    _claim(out, arguments.data)
     config, ear = _config_of(arguments), transcriber or Transcriber()
+    found_pieces(config.data)
+    out.mkdir(parents=True, exist_ok=True)
+    _claim(out, config.data)
     folders: list[Path | None] = [arguments.model]
     if arguments.against is not None:
         folders.append(arguments.against)

@@ -46,7 +46,18 @@ def drawn(name: str) -> Drawn | None:
     if first not in list(Quality):
         return None
     known, _, seed = rest.partition(_SEED)
+    if seed and not seed.isdecimal():
+        return None
     return Drawn(quality=Quality(first), known=known, seed=int(seed or candidates.SEED))
+
+
+def is_candidate(name: str) -> bool:
+    """Return whether a name is one that can be measured."""
+    fixed = {candidates.TRUTH, *candidates.TOYS, candidates.FINISHER, BASS_TRUTH, BASS_OTHER}
+    how = drawn(name)
+    return name in fixed | {candidates.codec_name(level) for level in range(LEVELS)} or (
+        how is not None and how.known in (candidates.NOTES, candidates.FREE, "bass")
+    )
 
 
 def with_seed(name: str, seed: int) -> str:

@@ -13,6 +13,7 @@ from typing import Final
 
 import numpy as np
 
+from bridge.errors import InvalidRequestError
 from bridge.evaluation import candidates, making, parts, sound
 from bridge.evaluation.candidates import Made, Told
 from bridge.evaluation.judging import Scene, Sounding
@@ -61,6 +62,23 @@ class EvaluationConfig:
     teacher_clips: int = 0
     only: tuple[str, ...] = ()
     minutes: float | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be measured.
+
+        Raises:
+            InvalidRequestError: Lengths of 0 s or less, fewer than 0 clips, an unknown candidate.
+        """
+        if not self.seconds or min(self.seconds) <= 0:
+            raise InvalidRequestError(f"the lengths are {self.seconds} s, each must be over 0 s")
+        counts = (self.codec_clips, self.part_clips, self.seed_clips, self.teacher_clips)
+        if self.max_clips < 1 or min(counts) < 0:
+            raise InvalidRequestError(
+                f"{self.max_clips} clips, of them {counts}: the least is 1 clip, of them 0"
+            )
+        unknown = [name for name in self.only if not making.is_candidate(name)]
+        if unknown:
+            raise InvalidRequestError(f"no candidates are called {', '.join(unknown)[:80]!r}")
 
 
 class Evaluation:

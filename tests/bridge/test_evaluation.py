@@ -421,6 +421,21 @@ def test_what_was_measured_is_not_measured_again(tmp_path):
     assert said[-1].startswith("2/2 ")
 
 
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ({"only": ("fast_note",)}, "fast_note"),
+        ({"only": ("fast_free_seedx",)}, "seedx"),
+        ({"seconds": (4.0, 0.0)}, "over 0 s"),
+        ({"max_clips": 0}, "least is 1"),
+        ({"seed_clips": -1}, "-1"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused(tmp_path, given, named):
+    with pytest.raises(InvalidRequestError, match=named):
+        EvaluationConfig(data=tmp_path, out=tmp_path, **given)
+
+
 def test_time_that_is_up_is_said(tmp_path):
     data, said = tmp_path / "data", []
     data.mkdir()
@@ -430,6 +445,13 @@ def test_time_that_is_up_is_said(tmp_path):
     Evaluation(config, maker, said.append, silent_ear()).run()
     assert not maker.calls
     assert "time is up" in said[0]
+
+
+def other_set(folder):
+    other = folder / "other"
+    other.mkdir()
+    write_recordings(other)
+    return other
 
 
 def test_the_command_writes_tables_and_pictures(tmp_path, monkeypatch, capsys):
@@ -456,7 +478,7 @@ def test_the_command_writes_tables_and_pictures(tmp_path, monkeypatch, capsys):
     assert len(drawn) == 2
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in drawn)
     assert "2 clips of 2 works" in (out / "report.txt").read_text()
-    elsewhere = parser.parse_args(["--data", str(tmp_path), "--out", str(out)])
+    elsewhere = parser.parse_args(["--data", str(other_set(tmp_path)), "--out", str(out)])
     with pytest.raises(InvalidRequestError, match="give another folder"):
         evaluate.run(elsewhere, CountingGenerator, silent_ear())
 
