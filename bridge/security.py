@@ -48,7 +48,7 @@ class Security:
     private_key: Path | None = None
     client_ca: Path | None = None
     audit_file: Path | None = None
-    max_calls: int = 32
+    max_calls: int = 128
     max_upload_bytes: int = 1024 * 1024 * 1024
 
     def __post_init__(self) -> None:
