@@ -18,6 +18,7 @@ from bridge.evaluation import (
     parts,
     pictures,
     pieces,
+    run,
     sound,
     summary,
 )
@@ -365,6 +366,7 @@ def test_bars_say_what_holds():
     assert found["loudness off the truth's, LU, median"].found.value == 1
 
 
+@pytest.mark.usefixtures("short")
 def test_two_models_are_compared_clip_by_clip(tmp_path):
     rows = some_records()
     rows += [record(f"clip{n}", "fast_notes", model="n", **figures_of(0.5, 5.0)) for n in range(5)]
@@ -395,13 +397,22 @@ class CountingMaker:
         return Made(result=clip.truth, before=clip.prime), {"gain_db": 0.0}
 
 
+@pytest.fixture
+def short(monkeypatch):
+    """Let a prime last 2 s, and intervals come from few draws."""
+    monkeypatch.setattr(run, "PRIME_SECONDS", 2.0)
+    monkeypatch.setattr(intervals, "DRAWS", 20)
+    monkeypatch.setattr(distribution, "HALVES", 10)
+
+
 def write_recordings(folder):
     random = np.random.default_rng(0)
     for number in range(2):
-        noise = 0.1 * random.standard_normal(12 * HZ).astype(np.float32)
+        noise = 0.1 * random.standard_normal(4 * HZ).astype(np.float32)
         sf.write(folder / f"noise{number}.wav", noise, HZ)
 
 
+@pytest.mark.usefixtures("short")
 def test_what_was_measured_is_not_measured_again(tmp_path):
     pytest.importorskip("pyloudnorm", reason="the extra `evaluate` is not installed")
     data, out, said = tmp_path / "data", tmp_path / "out", []
@@ -409,7 +420,7 @@ def test_what_was_measured_is_not_measured_again(tmp_path):
     out.mkdir()
     write_recordings(data)
     config = EvaluationConfig(
-        data=data, out=out, seconds=(4.0,), codec_clips=0, seed_clips=0, max_clips=2
+        data=data, out=out, seconds=(2.0,), codec_clips=0, seed_clips=0, max_clips=2
     )
     maker = CountingMaker()
     Evaluation(config, maker, said.append, silent_ear()).run()
@@ -436,11 +447,12 @@ def test_what_cannot_be_measured_is_refused(tmp_path, given, named):
         EvaluationConfig(data=tmp_path, out=tmp_path, **given)
 
 
+@pytest.mark.usefixtures("short")
 def test_time_that_is_up_is_said(tmp_path):
     data, said = tmp_path / "data", []
     data.mkdir()
     write_recordings(data)
-    config = EvaluationConfig(data=data, out=tmp_path, minutes=-1.0)
+    config = EvaluationConfig(data=data, out=tmp_path, seconds=(2.0,), minutes=-1.0)
     maker = CountingMaker()
     Evaluation(config, maker, said.append, silent_ear()).run()
     assert not maker.calls
@@ -454,6 +466,7 @@ def other_set(folder):
     return other
 
 
+@pytest.mark.usefixtures("short")
 def test_the_command_writes_tables_and_pictures(tmp_path, monkeypatch, capsys):
     pytest.importorskip("pyloudnorm", reason="the extra `evaluate` is not installed")
     monkeypatch.setattr(pictures, "DOTS_PER_INCH", 20)
@@ -462,7 +475,7 @@ def test_the_command_writes_tables_and_pictures(tmp_path, monkeypatch, capsys):
     write_recordings(data)
     parser = argparse.ArgumentParser()
     evaluate.add_arguments(parser)
-    given = ["--data", data, "--out", out, "--seconds", "4", "--codec-clips", "0"]
+    given = ["--data", data, "--out", out, "--seconds", "2", "--codec-clips", "0"]
     given += ["--only", "fast_free", "--pictures", "1", "--json"]
     code = evaluate.run(
         parser.parse_args([str(word) for word in given]), CountingGenerator, silent_ear()
@@ -470,11 +483,11 @@ def test_the_command_writes_tables_and_pictures(tmp_path, monkeypatch, capsys):
     assert code == 0
     tables = json.loads(capsys.readouterr().out)
     assert tables == json.loads((out / "report.json").read_text())
-    rows = tables["sets"]["recording, 4 s"]
+    rows = tables["sets"]["recording, 2 s"]
     assert rows["clips"] == 2
     assert set(rows["figures"]) == {TRUTH, "fast_free"}
     assert "gain_db" in next(r for r in Records(out / "records.jsonl") if r.model).figures
-    drawn = [*(out / "pictures").iterdir(), out / "report-recording-4s.png"]
+    drawn = [*(out / "pictures").iterdir(), out / "report-recording-2s.png"]
     assert len(drawn) == 2
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in drawn)
     assert "2 clips of 2 works" in (out / "report.txt").read_text()
