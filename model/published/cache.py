@@ -25,7 +25,6 @@ from model.transformer import prefix_length
 Slots = Float[Tensor, "layers 2 ..."]
 """Keys and values by layer; the last axes are batch, heads, head width."""
 Views = Iterator[Tensor]
-Heads = Float[Tensor, "batch heads 1 head_width"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,22 +50,6 @@ class Place(NamedTuple):
     start: int
 
 
-class Workspace(NamedTuple):
-    """Where a step of one frame puts what its layers make; every layer uses the same.
-
-    `query` and `pairs` are views of `entered`, `lone_query` of `lone`.
-    """
-
-    entered: Float[Tensor, "batch triple"]
-    query: Heads
-    pairs: Float[Tensor, "2 1 batch heads head_width"]
-    lone: Float[Tensor, "batch inner"]
-    lone_query: Heads
-    between: Float[Tensor, "batch width"]
-    hidden: Float[Tensor, "batch hidden"]
-    added: Float[Tensor, "batch width"]
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StackCache:
     """Buffers by kind of attention."""
@@ -74,7 +57,6 @@ class StackCache:
     config: TransformerConfig
     batch: int
     buffers: dict[str, Slots]
-    space: Workspace
 
     @property
     def characters(self) -> int:
@@ -102,18 +84,25 @@ class StackCache:
         Raises:
             ConditionError: The stretch leaves its row or the context.
         """
+        self._check(position, frames)
+        return {kind: _OPEN[kind](self, position, frames) for kind in self.buffers}
+
+    def _check(self, position: int, frames: int) -> None:
         if frames > self.room(position) or position + frames > self.config.frames:
             raise ConditionError(
                 f"{frames} positions from {position} leave their row of "
                 f"{self.config.row_frames()} or the context of {self.config.frames}"
             )
-        return {kind: _OPEN[kind](self, position, frames) for kind in self.buffers}
 
     def step_views(self, position: int) -> list[Tensor]:
         """Return what to write, keys and values of each layer in turn, for one frame.
 
-        Where nothing is written, keys stand in.
+        What is written is (batch, 2, heads, head width); where nothing is, keys stand in.
+
+        Raises:
+            ConditionError: The context is over.
         """
+        self._check(position, 1)
         row, start = divmod(position, self.config.row_frames())
         place = Place(position, row, start)
         made = {kind: _STEP[kind](buffer, place) for kind, buffer in self.buffers.items()}
@@ -151,28 +140,7 @@ def new_cache(
         for kind, slots in _slots(config, characters).items()
         if kind in kinds
     }
-    space = _workspace(config, batch, device)
-    return StackCache(config=config, batch=batch, buffers=buffers, space=space)
-
-
-def _workspace(config: TransformerConfig, batch: int, device: torch.device | str) -> Workspace:
-    heads, inner = config.heads, int(config.attention_multiplier * config.width)
-
-    def room(width: int) -> Tensor:
-        return torch.empty(batch, width, device=device)
-
-    entered, lone = room(3 * inner), room(inner)
-    parts = entered.view(1, batch, 3, heads, inner // heads)
-    return Workspace(
-        entered=entered,
-        query=parts[0, :, 0].unsqueeze(2),
-        pairs=parts[:, :, 1:].permute(2, 0, 1, 3, 4),
-        lone=lone,
-        lone_query=lone.view(batch, heads, 1, inner // heads),
-        between=room(config.width),
-        hidden=room(int(config.mlp_multiplier * config.width)),
-        added=room(config.width),
-    )
+    return StackCache(config=config, batch=batch, buffers=buffers)
 
 
 def _slots(config: TransformerConfig, characters: int) -> dict[str, tuple[int, ...]]:
@@ -207,8 +175,10 @@ def _step_encoder(buffer: Slots, place: Place) -> tuple[Views, Views]:
 
 
 def _step_previous(buffer: Slots, place: Place) -> tuple[Views, Views]:
-    written = buffer.select(2, place.row % 2).narrow(2, place.start, 1)
-    return _each(written), _pairs(buffer.select(2, (place.row + 1) % 2).flatten(0, 1))
+    written = buffer.select(2, place.row % 2).select(2, place.start)
+    return _each(written.transpose(1, 2)), _pairs(
+        buffer.select(2, (place.row + 1) % 2).flatten(0, 1)
+    )
 
 
 def _step_column(buffer: Slots, place: Place) -> tuple[Views, Views]:
@@ -217,7 +187,9 @@ def _step_column(buffer: Slots, place: Place) -> tuple[Views, Views]:
 
 def _step(slots: Slots, written: int, seen: int) -> tuple[Views, Views]:
     """Return views of one slot, and of keys and values in turn of the first ones."""
-    return _each(slots.narrow(2, written, 1)), _pairs(slots.flatten(0, 1).narrow(1, 0, seen))
+    return _each(slots.select(2, written).transpose(1, 2)), _pairs(
+        slots.flatten(0, 1).narrow(1, 0, seen)
+    )
 
 
 def _pairs(seen: Float[Tensor, "pairs seen batch heads head_width"]) -> Views:

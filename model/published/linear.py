@@ -21,7 +21,7 @@ Inputs = Float[Tensor, "rows inputs"]
 Outputs = Float[Tensor, "rows outputs"]
 Weights = Float[Tensor, "inputs outputs"]
 Bias = Float[Tensor, " outputs"]
-Product = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
+Product = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 class Precision(StrEnum):
@@ -39,15 +39,14 @@ class Precision(StrEnum):
 class LinearMap:
     """x w + b for a few rows."""
 
-    into: Callable[[Tensor, Tensor], Tensor]
-    """Writes the product of its first argument, (rows, inputs), to its second, and returns it."""
-    outputs: int
+    of: Callable[[Tensor], Tensor]
+    """The product with (rows, inputs), as one operation where it can be."""
     nbytes: int
     """What one product reads."""
 
     def __call__(self, x: Inputs) -> Outputs:
-        """Return the product in a tensor of its own."""
-        return self.into(x, x.new_empty(len(x), self.outputs))
+        """Return the product."""
+        return self.of(x)
 
 
 def pack(w: Weights, bias: Bias, precision: Precision) -> LinearMap:
@@ -71,9 +70,7 @@ def pack_single(w: Weights, bias: Bias, precision: Precision) -> LinearMap:
         whole = _packed_half(rounded, bias.detach().float().contiguous())
         rest = _packed_half((w.detach().float() - rounded) * _REST, torch.zeros_like(bias))
         return LinearMap(
-            lambda x, out: whole.into(x, out).add_(rest(x), alpha=1 / _REST),
-            whole.outputs,
-            whole.nbytes + rest.nbytes,
+            lambda x: whole.of(x).add_(rest.of(x), alpha=1 / _REST), whole.nbytes + rest.nbytes
         )
     return _single(w.detach().float(), bias.detach().float())
 
@@ -90,9 +87,7 @@ _REST = 2.0**11
 
 
 def _single(w: Weights, bias: Bias) -> LinearMap:
-    return LinearMap(
-        lambda x, out: out.copy_(torch.addmm(bias, x, w)), len(bias), w.nbytes + bias.nbytes
-    )
+    return LinearMap(lambda x: torch.addmm(bias, x, w), w.nbytes + bias.nbytes)
 
 
 def _packed_half(w: Weights, bias: Bias) -> LinearMap:
@@ -104,16 +99,12 @@ def _packed_half(w: Weights, bias: Bias) -> LinearMap:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         packed: Tensor = getattr(torch, _PACK)(w.float().t().contiguous())
-        product(torch.zeros(1, len(w)), packed, bias, torch.empty(1, len(bias)))
-    return LinearMap(
-        lambda x, out: product(x, packed, bias, out), len(bias), 2 * w.numel() + bias.nbytes
-    )
+        product(torch.zeros(1, len(w)), packed, bias)
+    return LinearMap(lambda x: product(x, packed, bias), 2 * w.numel() + bias.nbytes)
 
 
 def _cast(w: Weights, bias: Bias) -> LinearMap:
     rows = w.t().contiguous()
     return LinearMap(
-        lambda x, out: out.copy_(F.linear(x.to(rows.dtype), rows, bias)),
-        len(bias),
-        rows.nbytes + bias.nbytes,
+        lambda x: F.linear(x.to(rows.dtype), rows, bias).to(x.dtype), rows.nbytes + bias.nbytes
     )

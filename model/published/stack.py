@@ -17,7 +17,7 @@ from torch.nn import LayerNorm
 from torch.nn import functional as F
 
 from model.errors import ConditionError
-from model.published.cache import Opened, StackCache, Workspace, new_cache
+from model.published.cache import Opened, StackCache, new_cache
 from model.published.linear import LinearMap, Precision, pack
 from model.transformer import Attention, Layer, Linear, Transformer
 
@@ -40,23 +40,23 @@ class PackedAttention:
     """One layer's attention over what a cache holds; inputs are normalised rows."""
 
     kind: str
+    heads: int
+    head_width: int
     enter: LinearMap
     leave: LinearMap
     encoder_pair: LinearMap | None = None
 
-    def step(
-        self, x: Tensor, space: Workspace, write: Tensor, keys: Tensor, values: Tensor
-    ) -> Tensor:
-        """Return the mix for one frame, (batch, width), in the workspace; `write` is then kept."""
+    def step(self, x: Tensor, write: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        """Return the mix for one frame, (batch, width), and write its keys and values."""
+        entered = self.enter.of(x)
+        # Numbers rather than shapes: a recording would look shapes up at every step.
+        heads, width, inner = self.heads, self.head_width, self.heads * self.head_width
         if self.encoder_pair is None:
-            self.enter.into(x, space.entered)
-            write.copy_(space.pairs)
-            query = space.query
-        else:
-            self.enter.into(x, space.lone)
-            query = space.lone_query
+            write.copy_(entered.narrow(1, inner, 2 * inner).view(-1, 2, heads, width))
+            entered = entered.narrow(1, 0, inner)
+        query = entered.view(-1, heads, 1, width)
         mixed = F.scaled_dot_product_attention(query, keys.float(), values.float())
-        return self.leave.into(mixed.flatten(1), space.between)
+        return self.leave.of(mixed.flatten(1))
 
     def stretch(self, x: Rows, stretch: "Stretch") -> Rows:
         """Return the mix for several frames of one row."""
@@ -115,30 +115,23 @@ class PackedLayer:
     mlp_norm: Normalise
     mlp_enter: LinearMap
     mlp_leave: LinearMap
+    width: int
 
-    def step(
-        self, x: Tensor, space: Workspace, write: Tensor, keys: Tensor, values: Tensor
-    ) -> Tensor:
+    def step(self, x: Tensor, write: Tensor, keys: Tensor, values: Tensor) -> Tensor:
         """Return the layer's output for one frame, (batch, width)."""
-        attended = self.attention.step(self.attention_norm(x), space, write, keys, values)
-        return self.finish(x, attended, space)
+        return self.finish(x, self.attention.step(self.attention_norm(x), write, keys, values))
 
-    def finish(self, x: Tensor, attended: Tensor, space: Workspace | None = None) -> Tensor:
+    def finish(self, x: Tensor, attended: Tensor) -> Tensor:
         """Return the layer's output once attention is known, which is written over."""
         between = attended.add_(x)
-        if space is None:
-            hidden = self.mlp_enter(self.mlp_norm(between))
-            added = self.mlp_leave(F.silu(hidden, inplace=True))
-        else:
-            hidden = self.mlp_enter.into(self.mlp_norm(between), space.hidden)
-            added = self.mlp_leave.into(F.silu(hidden, inplace=True), space.added)
-        return torch.add(between, added, alpha=1 / SLOPE)
+        hidden = F.silu(self.mlp_enter.of(self.mlp_norm(between)), inplace=True)
+        return torch.add(between, self.mlp_leave.of(hidden), alpha=1 / SLOPE)
 
     @property
     def nbytes(self) -> int:
         """Return the bytes of weights that a step reads."""
         maps = (self.attention.enter, self.attention.leave, self.mlp_enter, self.mlp_leave)
-        return sum(made.nbytes for made in maps) + 4 * FLOAT * self.attention.leave.outputs
+        return sum(made.nbytes for made in maps) + 4 * FLOAT * self.width
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -180,9 +173,10 @@ class StepProgram:
             batch=cache.batch,
             characters=cache.characters,
             dtype=next(iter(cache.buffers.values())).dtype,
-            device=cache.space.added.device,
+            device=next(iter(cache.buffers.values())).device,
         )
-        example = (torch.zeros_like(own.space.added), *own.space, *own.step_views(0))
+        views = own.step_views(0)
+        example = (views[0].new_zeros(own.batch, own.config.width, dtype=torch.float32), *views)
         record: Callable[..., Callable[..., Tensor]] = getattr(torch.jit, _RECORD)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)
@@ -191,16 +185,14 @@ class StepProgram:
             torch.jit, _OPTIMIZED
         )
 
-    def __call__(self, x: Rows, space: Workspace, views: Sequence[Tensor]) -> Rows:
+    def __call__(self, x: Rows, views: Sequence[Tensor]) -> Rows:
         """Return the output for one frame; `views` as of `StackCache.step_views`."""
         with self._as_recorded(False):
-            return self._recorded(x, *space, *views)
+            return self._recorded(x, *views)
 
-    def _run(self, x: Tensor, *tensors: Tensor) -> Tensor:
-        fields = len(Workspace._fields)
-        space, views = Workspace(*tensors[:fields]), tensors[fields:]
+    def _run(self, x: Tensor, *views: Tensor) -> Tensor:
         for index, layer in enumerate(self._layers):
-            x = layer.step(x, space, *views[3 * index : 3 * index + 3])
+            x = layer.step(x, *views[3 * index : 3 * index + 3])
         return x
 
 
@@ -233,7 +225,7 @@ class PackedStack:
         """
         frames = len(x) // cache.batch
         if frames == 1:
-            return self._program(cache)(x, cache.space, cache.step_views(position))
+            return self._program(cache)(x, cache.step_views(position))
         return self._through(x, open_stretch(cache, position, frames), self._layers)
 
     def maps(self, x: Rows, cache: StackCache, position: int, layer: int) -> Maps:
@@ -288,6 +280,8 @@ def pack_attention(
     encoder = attention.encoder_pair if attention.kind == "encoder" else None
     return PackedAttention(
         kind=attention.kind,
+        heads=attention.heads,
+        head_width=attention.inner // attention.heads,
         enter=_map(attention.enter, precision, release=release),
         leave=_map(attention.leave, precision, release=release),
         encoder_pair=None if encoder is None else _map(encoder, precision, release=release),
@@ -302,12 +296,14 @@ def _packed(layer: Layer, precision: Precision, *, release: bool) -> PackedLayer
         mlp_norm=_norm(layer.before_mlp, SLOPE),
         mlp_enter=_map(mlp.enter, precision, release=release, bias_scale=SLOPE),
         mlp_leave=_map(mlp.leave, precision, release=release, bias_scale=SLOPE),
+        width=len(layer.before_mlp.weight),
     )
 
 
 def _norm(norm: LayerNorm, scale: float) -> Normalise:
     gain, bias = norm.weight.detach().float() * scale, norm.bias.detach().float() * scale
-    return lambda x: torch.layer_norm(x, gain.shape, gain, bias, norm.eps, False)
+    shape = (len(gain),)
+    return lambda x: torch.layer_norm(x, shape, gain, bias, norm.eps, False)
 
 
 def _map(
