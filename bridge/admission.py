@@ -8,6 +8,7 @@ import heapq
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, Generic
+from uuid import uuid4
 
 from bridge.errors import (
     BusyError,
@@ -17,10 +18,11 @@ from bridge.errors import (
     UnsupportedError,
 )
 from bridge.job import Job
+from bridge.jobs import JobInfo, JobState
 from bridge.ports import Conditions, ModelInfo, S
 from bridge.request import Nothing, Prime, RenderRequest, Source, StoredCodes, TakePoint
 from bridge.scheduler import FairQueue
-from bridge.takes import Take
+from bridge.takes import Take, ground_for
 
 KINDS: Final[dict[type[Any], str]] = {
     Prime: "prime",
@@ -177,11 +179,7 @@ def check_parent(request: RenderRequest, parent: Take, info: ModelInfo) -> None:
         UnsupportedError: Conditions, or a departure before the end where the model cannot.
     """
     asked = parent.request
-    if parent.fingerprint != info.fingerprint:
-        raise NotReadyError(
-            f"the take {parent.id} was made by the model {parent.model} ({parent.fingerprint}), "
-            f"loaded is {info.name} ({info.fingerprint})"
-        )
+    check_maker(parent, info)
     if request.sample_rate != asked.sample_rate:
         raise InvalidRequestError(
             f"the rate is {request.sample_rate} Hz, the take {parent.id} has {asked.sample_rate} Hz"
@@ -201,6 +199,42 @@ def check_parent(request: RenderRequest, parent: Take, info: ModelInfo) -> None:
         raise UnsupportedError(
             f"the model {info.name} cannot leave a take at a sample, only go on where its codes end"
         )
+
+
+def check_maker(take: Take, info: ModelInfo) -> None:
+    """Refuse codes that the loaded model would read otherwise than they were meant.
+
+    Raises:
+        NotReadyError: Another model made the take.
+    """
+    if take.fingerprint != info.fingerprint:
+        raise NotReadyError(
+            f"the take {take.id} was made by the model {take.model} ({take.fingerprint}), "
+            f"loaded is {info.name} ({info.fingerprint})"
+        )
+
+
+def new_info(request: RenderRequest, parent: Take | None, info: ModelInfo, now_s: float) -> JobInfo:
+    """Return what is known of a job that begins at a Unix time; `parent` is its source's take.
+
+    Raises:
+        InvalidRequestError: The departure lies outside the take.
+    """
+    return JobInfo(
+        id=f"job-{uuid4().hex[:20]}",
+        request_id=request.request_id,
+        client_id=request.client_id,
+        state=JobState.QUEUED,
+        detached=request.detached,
+        live=request.live,
+        seed=request.plan.seed,
+        model=info.name,
+        fingerprint=info.fingerprint,
+        created_s=now_s,
+        splice_sample=ground_for(request.source, parent).splice_sample,
+        num_samples=request.num_samples,
+        deadline_unix_s=None if request.deadline_s is None else now_s + request.deadline_s,
+    )
 
 
 def check_file(request: RenderRequest, splice_sample: int) -> None:

@@ -13,9 +13,15 @@ from contextlib import aclosing
 from functools import partial
 from pathlib import Path
 from typing import Generic, TypeVar
-from uuid import uuid4
 
-from bridge.admission import EngineLimits, check_file, check_parent, check_request
+from bridge.admission import (
+    EngineLimits,
+    check_file,
+    check_maker,
+    check_parent,
+    check_request,
+    new_info,
+)
 from bridge.endings import accepted_from, done_from, done_of, ended, error_of
 from bridge.errors import (
     BridgeError,
@@ -34,7 +40,7 @@ from bridge.request import AudioBlock, Done, RenderEvent, RenderRequest, TakePoi
 from bridge.roster import EngineStats, Roster
 from bridge.session import Session
 from bridge.store import TakeStore
-from bridge.takes import Take, ground_for, request_digest
+from bridge.takes import Take, request_digest
 from bridge.workers import Worker
 
 log = logging.getLogger(__name__)
@@ -348,7 +354,7 @@ class Engine(Generic[S]):
         reads: bool,
     ) -> Job[S]:
         """Return a job that runs or waits, and is being written down."""
-        info = self._new_info(request, parent)
+        info = new_info(request, parent, self.info, self.store.jobs.now())
         check_file(request, info.splice_sample)
         self._roster.check_room(request)
         session = Session(info, request, self._limits.max_events)
@@ -361,25 +367,6 @@ class Engine(Generic[S]):
         session.kept = keeping
         self._roster.enter(job)
         return job
-
-    def _new_info(self, request: RenderRequest, parent: Take | None) -> JobInfo:
-        now_s = self.store.jobs.now()
-        deadline = None if request.deadline_s is None else now_s + request.deadline_s
-        return JobInfo(
-            id=f"job-{uuid4().hex[:20]}",
-            request_id=request.request_id,
-            client_id=request.client_id,
-            state=JobState.QUEUED,
-            detached=request.detached,
-            live=request.live,
-            seed=request.plan.seed,
-            model=self.info.name,
-            fingerprint=self.info.fingerprint,
-            created_s=now_s,
-            splice_sample=ground_for(request.source, parent).splice_sample,
-            num_samples=request.num_samples,
-            deadline_unix_s=deadline,
-        )
 
     def _keep(self, info: JobInfo, request: RenderRequest) -> None:
         self.store.check_room()
@@ -420,11 +407,7 @@ class Engine(Generic[S]):
     async def _play(
         self, take: Take, from_sample: int | None, done: Done
     ) -> AsyncGenerator[AudioBlock | Done, None]:
-        if take.fingerprint != self.info.fingerprint:
-            raise NotReadyError(
-                f"the take {take.id} was made by the model {take.model} ({take.fingerprint}), "
-                f"loaded is {self.info.name} ({self.info.fingerprint})"
-            )
+        check_maker(take, self.info)
         listener = Listener(self._tools, from_sample)
         try:
             async with aclosing(listener.play(take, done)) as events:
