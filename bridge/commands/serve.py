@@ -92,8 +92,7 @@ async def _serve(config: ServerConfig, load: Load | None) -> None:
 def listening(app: App, config: ServerConfig) -> str:
     """Return in one line where a server can be reached."""
     places = [f"gRPC {app.address}"]
-    if app.osc_port is not None:
-        places.append(f"OSC {config.local_host()}:{app.osc_port}")
+    places += [f"{name} {config.local_host()}:{port}" for name, port in app.osc_ports.named()]
     if app.http_port is not None:
         places.append(f"HTTP {target_of(config.local_host(), app.http_port)}")
     if config.midi_inputs:

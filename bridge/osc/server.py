@@ -80,6 +80,11 @@ class OscPorts:
     tcp: int | None = None
     query: int | None = None
 
+    def named(self) -> list[tuple[str, int]]:
+        """Return the ports that are open, with names for people."""
+        ports = (("OSC", self.udp), ("OSC over TCP", self.tcp), ("OSCQuery", self.query))
+        return [(name, port) for name, port in ports if port is not None]
+
 
 @dataclass(frozen=True, slots=True)
 class UdpPeer:

@@ -11,9 +11,9 @@ from fakes import CountingGenerator, ramp
 from bridge.audio_file import read_audio, read_time_reference, sha256_of
 from bridge.errors import BusyError, UnsupportedError
 from bridge.midi_file import write_midi
+from bridge.osc import job_book
 from bridge.osc.answers import ACCEPTED, FORMS, MAX_TEXT_CHARACTERS
 from bridge.osc.clients import NODES, Scope
-from bridge.osc.job_book import MAX_REMEMBERED
 from bridge.osc.packet import Argument, encode
 from bridge.osc.server import OscSettings
 from bridge.ports import MidiPart, Note, StemKind
@@ -425,13 +425,14 @@ def test_a_failed_request_may_be_sent_again(osc, ask, prime):
     assert asker.until_the_end()[-1][0] == DONE
 
 
-def test_old_requests_are_forgotten(osc, ask, prime):
+def test_old_requests_are_forgotten(osc, ask, prime, monkeypatch):
+    monkeypatch.setattr(job_book, "MAX_REMEMBERED", 4)
     opened = osc()
     asker = ask(opened)
-    for number in range(MAX_REMEMBERED + 3):
+    for number in range(7):
         asker.send(CONTINUE, "sssss", f"n{number}", "no.wav", *FULL[2:])
         asker.until_the_end()
-    assert len(opened.server.desk.jobs) == MAX_REMEMBERED + 1
+    assert len(opened.server.desk.jobs) == 5
     assert "no.wav" in asker.ask("/jukebox/query", "s", f"n{number}")[1][3]
     assert asker.ask("/jukebox/query", "s", "n0")[1][2] == "NOT_FOUND"
 
@@ -460,7 +461,7 @@ def test_answers_may_go_to_another_port(osc, ask, prime):
     opened = osc()
     asker, listener = ask(opened), ask(opened)
     port = listener.socket.getsockname()[1]
-    asker.send(CONTINUE, "sssssssi", *FULL, "reply_port", port)
+    asker.send(CONTINUE, "ssssssi", *FULL, "reply_port", port)
     assert listener.until_the_end()[-1][0] == DONE
     asker.send("/jukebox/query", "ssi", "a", "reply_port", port)
     assert listener.receive()[0] == DONE
