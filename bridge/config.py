@@ -14,7 +14,7 @@ from typing import Any, Final
 import platformdirs
 
 from bridge.security import UNIX, Security, is_local
-from bridge.settings import Kind, ListOf, OrOff, PathTo, Real, Setting, Switch, Text, Whole
+from bridge.settings import Kind, ListOf, OrOff, PathTo, Real, Setting, Text, Whole
 
 APPLICATION = "jukebox-bridge"
 DEFAULT_HOST = "127.0.0.1"
@@ -136,28 +136,6 @@ class ServerConfig:
             "osc", "port", OrOff(_PORT), "UDP port of OSC; 0 takes a free one", "--osc-port"
         ),
     )
-    osc_tcp_port: int | None = field(
-        default=None,
-        metadata=_at(
-            "osc", "tcp_port", OrOff(_PORT), "TCP port of OSC; 0 takes a free one", "--osc-tcp-port"
-        ),
-    )
-    oscquery_port: int | None = field(
-        default=None,
-        metadata=_at(
-            "osc",
-            "query_port",
-            OrOff(_PORT),
-            "TCP port of OSCQuery, HTTP and WebSocket; 0 takes a free one",
-            "--oscquery-port",
-        ),
-    )
-    osc_announce: bool = field(
-        default=False,
-        metadata=_at(
-            "osc", "announce", Switch(), "announce OSC and OSCQuery by zeroconf", "--osc-announce"
-        ),
-    )
     http_port: int | None = field(
         default=DEFAULT_HTTP_PORT,
         metadata=_at(
@@ -203,6 +181,46 @@ class ServerConfig:
             "--max-jobs",
         ),
     )
+    max_live: int = field(
+        default=2,
+        metadata=_at(
+            "limits", "live_jobs", Whole(1, 256, "jobs"), "live requests that run beside those"
+        ),
+    )
+    max_queued: int = field(
+        default=64,
+        metadata=_at(
+            "limits",
+            "queued_jobs",
+            Whole(0, 65_536, "jobs"),
+            "requests that wait to begin; more are refused with a time to try again",
+            "--max-queued",
+        ),
+    )
+    max_client_jobs: int = field(
+        default=64,
+        metadata=_at(
+            "limits", "client_jobs", Whole(1, 65_536, "jobs"), "of one client that run or wait"
+        ),
+    )
+    max_held_bytes: int = field(
+        default=512 * 1024**2,
+        metadata=_at(
+            "limits",
+            "held_bytes",
+            Whole(2**20, 2**40, "bytes"),
+            "audio in the requests that run or wait",
+        ),
+    )
+    checkpoint_seconds: float = field(
+        default=2.0,
+        metadata=_at(
+            "limits",
+            "checkpoint_seconds",
+            Real(0, 3600, "s"),
+            "a running job is written down so often, to go on from there after a crash",
+        ),
+    )
     max_events: int = field(
         default=64,
         metadata=_at(
@@ -211,6 +229,24 @@ class ServerConfig:
             Whole(1, 65_536, "events"),
             "events of a request that wait for their reader before its work pauses",
         ),
+    )
+    store_bytes: int = field(
+        default=16 * 1024**3,
+        metadata=_at(
+            "store",
+            "bytes",
+            Whole(2**20, 2**50, "bytes"),
+            "codes and requests of takes; at the limit rejected takes go, then the oldest, never "
+            "one that is kept, departed from, or younger than an hour",
+        ),
+    )
+    store_takes: int = field(
+        default=100_000,
+        metadata=_at("store", "takes", Whole(1, 10**7, "takes"), "likewise, in number"),
+    )
+    store_jobs: int = field(
+        default=10_000,
+        metadata=_at("store", "jobs", Whole(1, 10**7, "jobs"), "ended jobs that are remembered"),
     )
     midi_inputs: tuple[str, ...] = field(
         default=(),

@@ -9,6 +9,7 @@ import logging
 from dataclasses import dataclass, replace
 from typing import Generic
 
+from bridge import logs
 from bridge.admission import Admission, EngineLimits
 from bridge.endings import ended, outcome
 from bridge.errors import BridgeError, DeadlineError, JobCancelledError, StoppingError, StorageError
@@ -85,7 +86,8 @@ class Roster(Generic[S]):
             worker.join(session.job, client)
         self._set_deadline(session)
         self._admission.add(job)
-        supervisor = asyncio.create_task(self._supervise(job), name=session.job)
+        with logs.working_for(session.request.request_id or session.job):
+            supervisor = asyncio.create_task(self._supervise(job), name=session.job)
         self._supervisors.add(supervisor)
         supervisor.add_done_callback(self._supervisors.discard)
         self._start_next()
@@ -143,7 +145,8 @@ class Roster(Generic[S]):
     def _start_next(self) -> None:
         while not self._stopping and (job := self._admission.next()) is not None:
             name = job.session.job
-            self._tasks[name] = asyncio.create_task(job.run(), name=f"{name} runs")
+            with logs.working_for(job.session.request.request_id or name):
+                self._tasks[name] = asyncio.create_task(job.run(), name=f"{name} runs")
             job.session.begun.set()
         self._tell_places()
 

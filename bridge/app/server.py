@@ -13,20 +13,20 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bridge.admission import EngineLimits
 from bridge.app.door import Load, TranslatedGenerator, shipped_model
+from bridge.app.limits import engine_limits, midi_settings, store_limits
 from bridge.app.telling import gathered, midi_words
 from bridge.config import ServerConfig, private_config
 from bridge.engine import Engine
 from bridge.errors import NotFoundError, NotReadyError, StoppingError
 from bridge.grpc_service import GrpcServer
-from bridge.midi.service import MidiServer, MidiSettings
-from bridge.osc.server import OscPorts, OscServer, OscSettings
+from bridge.midi.service import MidiServer
+from bridge.osc_service import OscServer
 from bridge.ports import ModelInfo
 from bridge.shelf import ShelvedModel
 from bridge.sockets import target_of
 from bridge.status import SERVING, ServerStatus
-from bridge.store import TakeStore
+from bridge.store import StoreLimits, TakeStore
 
 if TYPE_CHECKING:
     from bridge.http_service import HttpServer
@@ -59,13 +59,8 @@ class App:
         self._stopping = False
         self._started_s = time.time()
         self.port = 0
-        self.osc_ports = OscPorts()
+        self.osc_port: int | None = None
         self.http_port: int | None = None
-
-    @property
-    def osc_port(self) -> int | None:
-        """Return the UDP port of OSC, None where there is none."""
-        return self.osc_ports.udp
 
     @property
     def address(self) -> str:
@@ -95,13 +90,14 @@ class App:
             NotReadyError: The spool cannot be written, or a port is refused.
         """
         config = self._config
-        self._store = open_store(config.spool)
+        self._store = open_store(config.spool, store_limits(config))
         self.port = await self._grpc.start(config.host, config.port)
-        self.osc_ports = await self._osc.start(_osc_settings(config))
+        if config.osc_port is not None:
+            self.osc_port = await self._osc.start(config.local_host(), config.osc_port)
         if config.http_port is not None:
             self.http_port = await self._listen_http(config.local_host(), config.http_port)
         if config.midi_inputs:
-            await self._midi.start(_midi_settings(config))
+            await self._midi.start(midi_settings(config))
         self._loading = self._begin_loading(self._store)
 
     async def serve(self) -> None:
@@ -117,8 +113,8 @@ class App:
     async def status(self) -> ServerStatus:
         """Return what the server tells of itself."""
         wires = {"gRPC": self.address}
-        for name, port in self.osc_ports.named():
-            wires[name] = f"{self._config.local_host()}:{port}"
+        if self.osc_port is not None:
+            wires["OSC"] = f"{self._config.local_host()}:{self.osc_port}"
         if self._config.midi_inputs:
             wires["MIDI"] = midi_words(self._midi.status())
         state = self._state()
@@ -208,7 +204,7 @@ class App:
     async def _load_and_warm(self, store: TakeStore) -> None:
         started_s = time.monotonic()
         generator = await asyncio.to_thread(self._load)
-        limits = EngineLimits(max_jobs=self._config.max_jobs, max_events=self._config.max_events)
+        limits = engine_limits(self._config)
         self._engine = Engine(
             TranslatedGenerator(generator), store=store, clock=time.monotonic, limits=limits
         )
@@ -263,30 +259,14 @@ def embedded_server(config: ServerConfig | None = None, load: Load | None = None
         thread.join()
 
 
-def _midi_settings(config: ServerConfig) -> MidiSettings:
-    return MidiSettings(
-        inputs=config.midi_inputs, map_file=config.midi_map, quirk=config.midi_quirk
-    )
-
-
-def _osc_settings(config: ServerConfig) -> OscSettings:
-    return OscSettings(
-        host=config.local_host(),
-        udp_port=config.osc_port,
-        tcp_port=config.osc_tcp_port,
-        query_port=config.oscquery_port,
-        announce=config.osc_announce,
-    )
-
-
-def open_store(spool: Path) -> TakeStore:
+def open_store(spool: Path, limits: StoreLimits | None = None) -> TakeStore:
     """Return the store of takes in the spool.
 
     Raises:
         NotReadyError: The folder cannot be made or written.
     """
     try:
-        return TakeStore(spool)
+        return TakeStore(spool, limits)
     except OSError as error:
         raise NotReadyError(
             f"the spool folder {spool} cannot be used: {error.strerror}; choose one with --spool"

@@ -12,6 +12,8 @@ from bridge.app import verify_model
 from bridge.commands.findings import Finding, Verdict, finding
 from bridge.config import ServerConfig
 from bridge.errors import BridgeError
+from bridge.midi.map_file import read_map
+from bridge.midi.ports import check_input
 from bridge.security import UNIX, is_local, read_keyring, read_secret
 from bridge.sockets import check_port_free
 
@@ -34,6 +36,7 @@ def start_findings(config: ServerConfig, *, blocked: Verdict) -> tuple[Finding, 
         *(allowed_finding(folder) for folder in config.allowed),
         *security_findings(config),
         model_files_finding(config.model),
+        *midi_findings(config),
     )
 
 
@@ -43,8 +46,6 @@ def port_findings(config: ServerConfig, blocked: Verdict) -> tuple[Finding, ...]
     wires = (
         ("gRPC port", socket.SOCK_STREAM, config.host, config.port),
         ("OSC port", socket.SOCK_DGRAM, local, config.osc_port),
-        ("OSC TCP port", socket.SOCK_STREAM, local, config.osc_tcp_port),
-        ("OSCQuery port", socket.SOCK_STREAM, local, config.oscquery_port),
         ("HTTP port", socket.SOCK_STREAM, local, config.http_port),
     )
     return tuple(
@@ -138,11 +139,34 @@ def model_files_finding(folder: Path | None) -> Finding:
     )
 
 
+def midi_findings(config: ServerConfig) -> tuple[Finding, ...]:
+    """Return whether the map of pads can be read, and each input is there."""
+    if not config.midi_inputs:
+        return ()
+    return (
+        _file_finding("MIDI map", config.midi_map, _map),
+        *(_input_finding(spec) for spec in config.midi_inputs),
+    )
+
+
+def _input_finding(spec: str) -> Finding:
+    try:
+        return finding("MIDI input", f"{spec}: {check_input(spec)}")
+    except BridgeError as error:
+        advice = "`jukebox-bridge midi ports` lists the names"
+        return finding("MIDI input", str(error), worst=Verdict.FAIL, advice=advice)
+
+
+def _map(path: Path) -> str:
+    found = read_map(path)
+    return f"{path}: {len(found.rows)} rows, {len(found.presets)} presets"
+
+
 def _file_finding(name: str, path: Path, read: Callable[[Path], str]) -> Finding:
     try:
         return finding(name, read(path))
     except (BridgeError, OSError) as error:
-        advice = "mend the file, or the setting of it in [security]"
+        advice = "mend the file, or name another one; docs/configuration.md lists the settings"
         return finding(name, str(error), worst=Verdict.FAIL, advice=advice)
 
 

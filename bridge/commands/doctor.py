@@ -19,6 +19,7 @@ from bridge.commands.console import progress_bar, say
 from bridge.commands.findings import Finding, Verdict, as_json, as_text, exit_code, finding
 from bridge.config import default_config_file
 from bridge.errors import BridgeError
+from bridge.midi.ports import input_names
 from bridge.request import SAMPLE_RATES
 
 LEAST_PYTHON: Final = (3, 11)
@@ -56,6 +57,7 @@ def machine_findings() -> tuple[Finding, ...]:
         memory_finding(psutil.virtual_memory().available),
         finding("rates", ", ".join(f"{rate} Hz" for rate in SAMPLE_RATES)),
         vst3_finding(vst3_folders(sys.platform, os.environ)),
+        midi_finding(),
     )
 
 
@@ -169,6 +171,15 @@ def vst3_finding(folders: Sequence[Path]) -> Finding:
     counts = {folder: len(list(folder.expanduser().rglob("*.vst3"))) for folder in folders}
     shown = ", ".join(f"{folder}: {count}" for folder, count in counts.items())
     return finding("VST3 plugins", shown)
+
+
+def midi_finding() -> Finding:
+    """Return which MIDI inputs there are."""
+    try:
+        names = input_names()
+    except BridgeError as error:
+        return finding("MIDI inputs", str(error))
+    return finding("MIDI inputs", "; ".join(names) or "none, virtual:NAME makes one")
 
 
 def model_finding(load: Load) -> Finding:

@@ -82,6 +82,21 @@ def open_input(spec: str, hear: Hear) -> InPort:
     return SystemPort(midi_in, port, hear)
 
 
+def check_input(spec: str) -> str:
+    """Return what a name leads to, in words, without opening it.
+
+    Raises:
+        BridgeError: As of `open_input`.
+    """
+    if spec.startswith(FILE):
+        return f"{len(read_messages(Path(spec.removeprefix(FILE)).expanduser()))} messages"
+    if spec.startswith(VIRTUAL):
+        _rtmidi()
+        return "a port of its own"
+    names = input_names()
+    return names[chosen(spec, names)]
+
+
 def chosen(spec: str, names: Sequence[str]) -> int:
     """Return the place of the one name that is meant: equal, or holding the words given.
 

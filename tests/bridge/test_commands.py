@@ -485,6 +485,18 @@ def test_serve_s_check_fails_where_a_start_would(tmp_path, capsys):
     assert all(row["advice"] for row in rows.values() if row["verdict"] != "ok")
 
 
+def test_serve_s_check_looks_at_the_map_of_pads_and_at_every_input(files, tmp_path, capsys):
+    (tmp_path / "midi.toml").write_text('[presets.a]\npath = "a.wav"\n')
+    usual = ["serve", *ANY_PORT, "--spool", str(tmp_path), "--check", "--json"]
+    usual += ["--midi-map", str(tmp_path / "midi.toml"), "--midi-in", f"file:{files.midi}"]
+    assert main(usual) == 0
+    rows = {row["name"]: row["found"] for row in json.loads(capsys.readouterr().out)}
+    assert rows["MIDI map"].endswith("midi.toml: 0 rows, 1 presets")
+    assert re.search(r"part\.mid: \d+ messages", rows["MIDI input"])
+    assert main([*usual, "--midi-in", "file:gone.mid"]) == 1
+    assert "there is no file gone.mid" in capsys.readouterr().out
+
+
 def test_serve_writes_an_example_once_and_reads_it(tmp_path, capsys):
     file = tmp_path / "configuration" / "jukebox-bridge" / "config.toml"
     assert main(["serve", "--write-config"]) == 0
