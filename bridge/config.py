@@ -14,7 +14,7 @@ from typing import Any, Final
 import platformdirs
 
 from bridge.security import UNIX, Security, is_local
-from bridge.settings import Kind, ListOf, OrOff, PathTo, Real, Setting, Text, Whole
+from bridge.settings import Kind, ListOf, OrOff, PathTo, Real, Setting, Switch, Text, Whole
 
 APPLICATION = "jukebox-bridge"
 DEFAULT_HOST = "127.0.0.1"
@@ -134,6 +134,28 @@ class ServerConfig:
         default=DEFAULT_OSC_PORT,
         metadata=_at(
             "osc", "port", OrOff(_PORT), "UDP port of OSC; 0 takes a free one", "--osc-port"
+        ),
+    )
+    osc_tcp_port: int | None = field(
+        default=None,
+        metadata=_at(
+            "osc", "tcp_port", OrOff(_PORT), "TCP port of OSC; 0 takes a free one", "--osc-tcp-port"
+        ),
+    )
+    oscquery_port: int | None = field(
+        default=None,
+        metadata=_at(
+            "osc",
+            "query_port",
+            OrOff(_PORT),
+            "TCP port of OSCQuery, HTTP and WebSocket; 0 takes a free one",
+            "--oscquery-port",
+        ),
+    )
+    osc_announce: bool = field(
+        default=False,
+        metadata=_at(
+            "osc", "announce", Switch(), "announce OSC and OSCQuery by zeroconf", "--osc-announce"
         ),
     )
     http_port: int | None = field(

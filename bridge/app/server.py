@@ -21,7 +21,7 @@ from bridge.engine import Engine
 from bridge.errors import NotFoundError, NotReadyError, StoppingError
 from bridge.grpc_service import GrpcServer
 from bridge.midi.service import MidiServer
-from bridge.osc_service import OscServer
+from bridge.osc.server import OscPorts, OscServer, OscSettings
 from bridge.ports import ModelInfo
 from bridge.shelf import ShelvedModel
 from bridge.sockets import target_of
@@ -59,8 +59,13 @@ class App:
         self._stopping = False
         self._started_s = time.time()
         self.port = 0
-        self.osc_port: int | None = None
+        self.osc_ports = OscPorts()
         self.http_port: int | None = None
+
+    @property
+    def osc_port(self) -> int | None:
+        """Return the UDP port of OSC, None where there is none."""
+        return self.osc_ports.udp
 
     @property
     def address(self) -> str:
@@ -92,8 +97,7 @@ class App:
         config = self._config
         self._store = open_store(config.spool, store_limits(config))
         self.port = await self._grpc.start(config.host, config.port)
-        if config.osc_port is not None:
-            self.osc_port = await self._osc.start(config.local_host(), config.osc_port)
+        self.osc_ports = await self._osc.start(_osc_settings(config))
         if config.http_port is not None:
             self.http_port = await self._listen_http(config.local_host(), config.http_port)
         if config.midi_inputs:
@@ -113,8 +117,8 @@ class App:
     async def status(self) -> ServerStatus:
         """Return what the server tells of itself."""
         wires = {"gRPC": self.address}
-        if self.osc_port is not None:
-            wires["OSC"] = f"{self._config.local_host()}:{self.osc_port}"
+        for name, port in self.osc_ports.named():
+            wires[name] = f"{self._config.local_host()}:{port}"
         if self._config.midi_inputs:
             wires["MIDI"] = midi_words(self._midi.status())
         state = self._state()
@@ -257,6 +261,16 @@ def embedded_server(config: ServerConfig | None = None, load: Load | None = None
     finally:
         ended.set()
         thread.join()
+
+
+def _osc_settings(config: ServerConfig) -> OscSettings:
+    return OscSettings(
+        host=config.local_host(),
+        udp_port=config.osc_port,
+        tcp_port=config.osc_tcp_port,
+        query_port=config.oscquery_port,
+        announce=config.osc_announce,
+    )
 
 
 def open_store(spool: Path, limits: StoreLimits | None = None) -> TakeStore:

@@ -46,6 +46,8 @@ def port_findings(config: ServerConfig, blocked: Verdict) -> tuple[Finding, ...]
     wires = (
         ("gRPC port", socket.SOCK_STREAM, config.host, config.port),
         ("OSC port", socket.SOCK_DGRAM, local, config.osc_port),
+        ("OSC TCP port", socket.SOCK_STREAM, local, config.osc_tcp_port),
+        ("OSCQuery port", socket.SOCK_STREAM, local, config.oscquery_port),
         ("HTTP port", socket.SOCK_STREAM, local, config.http_port),
     )
     return tuple(
