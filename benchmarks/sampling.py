@@ -1,6 +1,7 @@
 """Measures the autoregressive prior: codes per second against memory's limit and a plain loop.
 
-    python benchmarks/sampling.py [--shapes 512x24,1024x24,1b-8] [--rounds 5] [--codes 24] [--json]
+    python benchmarks/sampling.py [--shapes 512x24,1024x24,1b-8] [--rounds 5] [--codes 24]
+        [--batches 1,4,8] [--weights half,bfloat16,float32] [--huge-pages] [--json]
 
 Random weights, one thread, from the middle of the context on. Rows of the table are one shape at
 one batch size; every round measures, one after the other,
@@ -13,12 +14,16 @@ one batch size; every round measures, one after the other,
 
 Figures are medians over rounds of each round's median step; ratios are medians of each round's
 ratio, so that what else the machine does falls out. `processor` counts the thread's own time,
-`wall` all time.
+`wall` all time. With --huge-pages it runs with `GLIBC_TUNABLES=glibc.malloc.hugetlb=1`, as a
+server can (Linux): packed weights, and the buffer that the limit is read from, then lie on large
+pages.
 """
 
 import argparse
 import json
 import math
+import os
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -39,6 +44,8 @@ from model.published.prior import PackedPrior
 from model.released import PRIOR_1B_LYRICS
 from model.transformer import Attention, Layer
 
+TUNABLES: Final = "GLIBC_TUNABLES"
+HUGE_PAGES: Final = "glibc.malloc.hugetlb=1"
 READ_BYTES: Final = 256 * 2**20
 LABELS: Final = LabelConfig(artists=64, genres=32)
 
@@ -305,7 +312,12 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--codes", type=int, default=24, help="steps in each round")
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--huge-pages", action="store_true", help="Linux: weights on large pages")
     given = parser.parse_args()
+    if given.huge_pages and os.environ.get(TUNABLES) != HUGE_PAGES:
+        # glibc reads it once, when the process starts.
+        os.environ[TUNABLES] = HUGE_PAGES
+        os.execv(sys.executable, [sys.executable, *sys.argv])
     torch.set_num_threads(1)
     torch.set_grad_enabled(False)
     rows: list[Row] = []

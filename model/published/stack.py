@@ -55,7 +55,9 @@ class PackedAttention:
             write.copy_(entered.narrow(1, inner, 2 * inner).view(-1, 2, heads, width))
             entered = entered.narrow(1, 0, inner)
         query = entered.view(-1, heads, 1, width)
-        mixed = F.scaled_dot_product_attention(query, keys.float(), values.float())
+        if keys.dtype != query.dtype:
+            keys, values = keys.to(query.dtype), values.to(query.dtype)
+        mixed = F.scaled_dot_product_attention(query, keys, values)
         return self.leave.of(mixed.flatten(1))
 
     def stretch(self, x: Rows, stretch: "Stretch") -> Rows:
