@@ -83,7 +83,7 @@ def after_finisher(generator: Generator[Any], clip: Clip) -> Made:
     """Return the truth as the model plays it from its true codes and notes, at its own level."""
     state = generator.open(conditions_of(clip, NOTES), 0, None)
     feed, block = generator.info.feed_samples, generator.info.block_samples
-    audio = np.concatenate([clip.prime, clip.truth, np.zeros(2 * feed, np.float32)])
+    audio = np.concatenate([clip.prime, clip.truth, np.zeros(4 * feed, np.float32)])
     for start in range(0, audio.size, feed):
         state = generator.feed(state, audio[start : start + feed])
     end = clip.prime_samples + clip.truth.size
