@@ -91,6 +91,7 @@ def server(spool: Path, model: Path | None) -> Iterator[tuple[subprocess.Popen[s
         assert process.stdout is not None
         listening = process.stdout.readline()
         ready = process.stdout.readline()
+        guard.cancel()
         assert ready.startswith("ready"), f"the server said {listening!r}, {ready!r}"
         yield process, listening.split("gRPC ")[1].split(",")[0].strip()
     finally:
