@@ -160,3 +160,22 @@ REPORTED_SHA256: dict[str, str] = {
     "prior_5b": "89a1dd14f5b2f9b16b3e73b53fa2138cc89fd96bb13249b4267fea471de92672",
 }
 """Digests of published files as third parties report them; not checked by this project."""
+
+
+def cache_numbers(config: PriorConfig) -> int:
+    """Return how many numbers attention must remember of one sample, keys and values.
+
+    A layer keeps what it can still reach: a row, two rows, the prefix, the lyrics, or all.
+    """
+    shape = config.transformer
+    prefix = (shape.prefix_frames // shape.rows + 1) * shape.rows
+    reach = {
+        "row": shape.row_frames(),
+        "previous": 2 * shape.row_frames(),
+        "column": shape.frames,
+        "dense": shape.frames,
+        "prefix": prefix,
+        "encoder": config.lyrics.transformer.frames if config.lyrics else 0,
+    }
+    inner = int(shape.attention_multiplier * shape.width)
+    return 2 * inner * sum(reach[kind] for kind in shape.layer_kinds())
