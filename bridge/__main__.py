@@ -2,12 +2,12 @@
 
 import argparse
 import importlib
-import logging
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from bridge import logs
 from bridge.errors import BridgeError, ErrorCode
 
 PROGRAM = "jukebox-bridge"
@@ -36,7 +36,11 @@ class Command:
 COMMANDS = {
     "demo": Command("bridge.commands.demo", "continue the packaged example and show the result"),
     "continue": Command("bridge.commands.continue_", "continue a recorded section"),
-    "serve": Command("bridge.commands.serve", "serve gRPC and OSC until it is stopped"),
+    "serve": Command("bridge.commands.serve", "serve every wire until it is stopped"),
+    "takes": Command("bridge.commands.takes", "list, judge, export and make takes again"),
+    "midi": Command("bridge.commands.midi", "list MIDI inputs, show what comes in, learn pads"),
+    "models": Command("bridge.commands.models", "import, list and verify the released models"),
+    "evaluate": Command("bridge.commands.evaluate", "measure a model on music it never heard"),
     "doctor": Command("bridge.commands.doctor", "check this machine and say what to do"),
 }
 
@@ -46,10 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = sys.argv[1:] if arguments is None else list(arguments)
     parser, modules = _parser(given)
     parsed = parser.parse_args(given)
-    logging.basicConfig(
-        level=logging.INFO if parsed.verbose else logging.WARNING,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-    )
+    logs.set_up(sys.stderr, "info" if parsed.verbose else "warning")
     try:
         return int(modules[parsed.command].run(parsed))
     except BridgeError as error:

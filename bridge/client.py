@@ -1,56 +1,40 @@
 """The other end of gRPC: a typed client for scripts and for our own commands.
 
-Sync, so that a script needs no event loop. Checks what comes back: blocks
-without a gap, the promised length, the promised SHA-256. Knows no engine.
+Sync, so that a script needs no event loop. What comes back is checked on the
+way. Knows no engine.
 """
 
 import hashlib
 import time
 from collections.abc import Callable, Generator, Iterator
-from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from contextlib import closing
+from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import grpc
-import numpy as np
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from bridge import messages
 from bridge.config import DEFAULT_HOST, DEFAULT_PORT
+from bridge.connection import Access, errors_of, open_channel
 from bridge.continuation import Continuation, audio_of, header_of
-from bridge.errors import BridgeError, ErrorCode, StoppingError
-from bridge.ports import Audio
-from bridge.request import Accepted, AudioBlock, Done, Progress, RenderEvent
+from bridge.errors import BridgeError, StoppingError
+from bridge.gathering import BlockArrival, Gathering, Result
+from bridge.live_client import LiveClient
+from bridge.request import Progress, Queued, RenderEvent
+from bridge.request_messages import Verb
 from protos import bridge_pb2, bridge_pb2_grpc
 
-__all__ = ["BlockArrival", "Client", "Continuation", "Result"]
+__all__ = ["Access", "BlockArrival", "Client", "Continuation", "LiveClient", "Result", "Verb"]
 
-DEFAULT_ADDRESS = f"{DEFAULT_HOST}:{DEFAULT_PORT}"
-SERVICE = bridge_pb2.DESCRIPTOR.services_by_name["Bridge"].full_name
-CHANNEL_OPTIONS = (("grpc.enable_http_proxy", 0),)
-"""A proxy of the environment has no business between a client and its own machine."""
+DEFAULT_ADDRESS: Final = f"{DEFAULT_HOST}:{DEFAULT_PORT}"
+SERVICE: Final = bridge_pb2.DESCRIPTOR.services_by_name["Bridge"].full_name
+
+QUEUED: Final = "queued"
+"""Phase of a step that waits: no step done, as many to go as jobs are before it."""
 
 ProgressCallback = Callable[[Progress], None]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BlockArrival:
-    """When a block came, in seconds after the last request byte was handed over."""
-
-    start_sample: int
-    num_samples: int
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Result:
-    """A finished continuation: audio (channels, samples) from `accepted.splice_sample` on."""
-
-    audio: Audio
-    accepted: Accepted
-    done: Done
-    blocks: tuple[BlockArrival, ...]
 
 
 class Client:
@@ -59,12 +43,26 @@ class Client:
     def __init__(
         self,
         address: str = DEFAULT_ADDRESS,
+        access: Access | None = None,
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """Prepare a connection; the first call makes it.
+
+        Args:
+            address: `host:port`, or `unix:PATH`.
+            access: Token and TLS; neither if not given.
+            clock: Seconds, monotone.
+
+        Raises:
+            InvalidRequestError: A token would go over the network in the clear.
+            NotReadyError: A file of keys cannot be used.
+        """
+        access = access or Access()
         self._address = address
         self._clock = clock
-        self._channel = grpc.insecure_channel(address, options=CHANNEL_OPTIONS)
+        self._metadata = access.metadata()
+        self._channel = open_channel(address, access)
         self._stub: Any = bridge_pb2_grpc.BridgeStub(self._channel)
         self._health: Any = health_pb2_grpc.HealthStub(self._channel)
 
@@ -93,16 +91,13 @@ class Client:
         Raises:
             BridgeError: What the server refused, or `StoppingError` when it is gone.
         """
-        gathered = _Gathered(continuation)
         upload = _Upload(continuation, self._clock)
-        with closing(self._call(continuation, upload)) as events:
-            for event in events:
-                if isinstance(event, Progress):
-                    if on_progress is not None:
-                        on_progress(event)
-                else:
-                    gathered.add(event, self._clock() - upload.sent_at)
-        return gathered.result()
+        return self._gathered(
+            self._uploading(continuation, upload),
+            continuation.prime.shape[0],
+            lambda: upload.sent_at,
+            on_progress,
+        )
 
     def events(self, continuation: Continuation) -> Generator[RenderEvent]:
         """Yield the server's events as they come; closing the generator stops the computation.
@@ -110,7 +105,111 @@ class Client:
         Raises:
             BridgeError: What the server refused, or `StoppingError` when it is gone.
         """
-        return self._call(continuation, _Upload(continuation, self._clock))
+        return self._uploading(continuation, _Upload(continuation, self._clock))
+
+    def upsample(
+        self, request: bridge_pb2.UpsampleRequest, on_progress: ProgressCallback | None = None
+    ) -> Result:
+        """Return codes of a coarse level as audio.
+
+        Raises:
+            BridgeError: What the server refused.
+        """
+        num_channels = request.format.num_channels
+        sent_at = self._clock()
+        events = self._events("Upsample", request, num_channels)
+        return self._gathered(events, num_channels, lambda: sent_at, on_progress)
+
+    def vary(self, request: bridge_pb2.VaryRequest) -> Generator[Result]:
+        """Yield the variations of a take, each when it is done.
+
+        Raises:
+            BridgeError: What the server refused.
+        """
+        num_channels = self.take(request.take_id).format.num_channels
+        sent_at = self._clock()
+        gathering = Gathering(num_channels)
+        with closing(self._events("Vary", request, num_channels)) as events:
+            for event in events:
+                if not isinstance(event, Progress | Queued):
+                    gathering.add(event, self._clock() - sent_at)
+                    if gathering.is_done:
+                        yield gathering.result()
+                        gathering = Gathering(num_channels)
+
+    def live(self, header: bridge_pb2.LiveHeader) -> LiveClient:
+        """Return a live session, to be used as a context; `LiveClient` says how.
+
+        Raises:
+            BridgeError: What the server refused.
+        """
+        return LiveClient(self._stub.Live, header, self._address, self._metadata)
+
+    def watch(
+        self, job_id: str, num_channels: int, from_sample: int | None = None
+    ) -> Generator[RenderEvent]:
+        """Yield a job's events from its beginning, its audio from a sample on.
+
+        Raises:
+            BridgeError: What the job failed with, or that nobody knows it.
+        """
+        request = bridge_pb2.WatchRequest(job_id=job_id, from_sample=from_sample)
+        return self._events("Watch", request, num_channels)
+
+    def cancel(self, job_id: str) -> bridge_pb2.Job:
+        """Return the job as it ended; its computing has stopped."""
+        return self._ask("Cancel", bridge_pb2.CancelRequest(job_id=job_id)).job
+
+    def jobs(self, *states: bridge_pb2.JobState) -> tuple[bridge_pb2.Job, ...]:
+        """Return the jobs in these states, the newest first; without states all."""
+        return tuple(self._ask("ListJobs", bridge_pb2.ListJobsRequest(states=states)).jobs)
+
+    def takes(
+        self, mark: bridge_pb2.Mark = bridge_pb2.MARK_UNSPECIFIED, parent_id: str = ""
+    ) -> Iterator[bridge_pb2.Take]:
+        """Yield the takes with a mark and a parent, the newest first; without these all."""
+        request = bridge_pb2.ListTakesRequest(mark=mark, parent_id=parent_id)
+        while True:
+            page = self._ask("ListTakes", request)
+            yield from page.takes
+            request.page_token = page.next_page_token
+            if not page.next_page_token:
+                return
+
+    def take(self, take_id: str) -> bridge_pb2.Take:
+        """Return what is kept of a take."""
+        return self._ask("GetTake", bridge_pb2.GetTakeRequest(take_id=take_id))
+
+    def tag(
+        self,
+        take_id: str,
+        mark: bridge_pb2.Mark = bridge_pb2.MARK_UNSPECIFIED,
+        name: str | None = None,
+    ) -> bridge_pb2.Take:
+        """Return a take with a new mark, a new name or both."""
+        request = bridge_pb2.TagTakeRequest(take_id=take_id, mark=mark, name=name)
+        return self._ask("TagTake", request)
+
+    def export(self, take_id: str, path: Path) -> Path:
+        """Return the path, at which the take's Broadcast Wave file now lies.
+
+        Raises:
+            BridgeError: What the server refused, or a file that is not the promised one.
+        """
+        unfinished = path.with_name(f".{path.name}.part")
+        request = bridge_pb2.ExportTakeRequest(take_id=take_id)
+        try:
+            self._receive(request, unfinished)
+            return unfinished.replace(path)
+        finally:
+            unfinished.unlink(missing_ok=True)
+
+    def export_on_server(self, take_id: str) -> bridge_pb2.ExportHeader:
+        """Return where in the server's spool the take's file now lies."""
+        request = bridge_pb2.ExportTakeRequest(take_id=take_id, write_file=True)
+        with errors_of(self._address):
+            (event,) = self._stub.ExportTake(request, metadata=self._metadata)
+        return event.header
 
     def models(self) -> tuple[bridge_pb2.Model, ...]:
         """Return what the server tells of its models.
@@ -118,13 +217,29 @@ class Client:
         Raises:
             BridgeError: The server is loading or gone.
         """
-        with _errors_of(self._address):
-            return tuple(self._stub.ListModels(bridge_pb2.ListModelsRequest()).models)
+        return tuple(self._ask("ListModels", bridge_pb2.ListModelsRequest()).models)
+
+    def load_model(self, name: str = "") -> bridge_pb2.Model:
+        """Return a model, once it serves."""
+        return self._ask("LoadModel", bridge_pb2.LoadModelRequest(name=name))
+
+    def unload_model(self, name: str = "") -> bridge_pb2.Model:
+        """Return a model, once its memory is free."""
+        return self._ask("UnloadModel", bridge_pb2.UnloadModelRequest(name=name))
+
+    def styles(self, model: str = "") -> bridge_pb2.ListStylesResponse:
+        """Return the labels that a model knows."""
+        return self._ask("ListStyles", bridge_pb2.ListStylesRequest(model=model))
+
+    def stats(self) -> bridge_pb2.Stats:
+        """Return the server's counts."""
+        return self._ask("GetStats", bridge_pb2.GetStatsRequest())
 
     def is_serving(self) -> bool:
         """Return whether the server says that it is ready; False while it loads or is gone."""
+        request = health_pb2.HealthCheckRequest(service=SERVICE)
         try:
-            answer = self._health.Check(health_pb2.HealthCheckRequest(service=SERVICE))
+            answer = self._health.Check(request, metadata=self._metadata)
         except grpc.RpcError:
             return False
         return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
@@ -139,6 +254,7 @@ class Client:
             health_pb2.HealthCheckRequest(service=SERVICE),
             timeout=timeout_seconds,
             wait_for_ready=True,
+            metadata=self._metadata,
         )
         try:
             for answer in watch:
@@ -151,15 +267,55 @@ class Client:
         finally:
             watch.cancel()
 
-    def _call(self, continuation: Continuation, upload: "_Upload") -> Generator[RenderEvent]:
-        num_channels = continuation.prime.shape[0]
-        with _errors_of(self._address):
-            call = self._stub.Continue(upload.messages())
+    def _gathered(
+        self,
+        events: Generator[RenderEvent],
+        num_channels: int,
+        sent_at: Callable[[], float],
+        on_progress: ProgressCallback | None,
+    ) -> Result:
+        gathering = Gathering(num_channels)
+        with closing(events):
+            for event in events:
+                if not isinstance(event, Progress | Queued):
+                    gathering.add(event, self._clock() - sent_at())
+                elif on_progress is not None:
+                    on_progress(_step_of(event))
+        return gathering.result()
+
+    def _uploading(self, continuation: Continuation, upload: "_Upload") -> Generator[RenderEvent]:
+        return self._events(continuation.verb, upload.messages(), continuation.prime.shape[0])
+
+    def _events(self, verb: str, request: Any, num_channels: int) -> Generator[RenderEvent]:  # noqa: ANN401
+        with errors_of(self._address):
+            call = getattr(self._stub, verb)(request, metadata=self._metadata)
             try:
                 for message in call:
                     yield messages.event_of(message, num_channels)
             finally:
                 call.cancel()
+
+    def _ask(self, verb: str, request: Any) -> Any:  # noqa: ANN401 - grpc types its calls so
+        with errors_of(self._address):
+            return getattr(self._stub, verb)(request, metadata=self._metadata)
+
+    def _receive(self, request: bridge_pb2.ExportTakeRequest, path: Path) -> None:
+        digest, promised = hashlib.sha256(), ""
+        with errors_of(self._address), path.open("wb") as file:
+            for event in self._stub.ExportTake(request, metadata=self._metadata):
+                if event.WhichOneof("event") == "header":
+                    promised = event.header.file_sha256
+                else:
+                    digest.update(event.data)
+                    file.write(event.data)
+        if digest.hexdigest() != promised:
+            raise BridgeError(f"the file has SHA-256 {digest.hexdigest()}, {promised} was promised")
+
+
+def _step_of(event: Progress | Queued) -> Progress:
+    if isinstance(event, Progress):
+        return event
+    return Progress(phase=QUEUED, step=0, total_steps=event.position, eta_seconds=event.eta_seconds)
 
 
 class _Upload:
@@ -176,82 +332,3 @@ class _Upload:
         for block in audio_of(self._continuation):
             self.sent_at = self._clock()
             yield bridge_pb2.ContinueRequest(audio=block)
-
-
-class _Gathered:
-    """The parts of a result as they come; refuses what does not fit together."""
-
-    def __init__(self, continuation: Continuation) -> None:
-        self._num_channels = continuation.prime.shape[0]
-        self._accepted: Accepted | None = None
-        self._done: Done | None = None
-        self._audio: list[Audio] = []
-        self._arrivals: list[BlockArrival] = []
-
-    def add(self, event: Accepted | AudioBlock | Done, seconds: float) -> None:
-        match event:
-            case Accepted():
-                self._accepted = event
-            case AudioBlock():
-                self._add_block(event, seconds)
-            case Done():
-                self._done = event
-
-    def result(self) -> Result:
-        if self._accepted is None or self._done is None:
-            raise BridgeError("the server ended the call before it was done")
-        nothing = np.zeros((self._num_channels, 0), np.float32)
-        audio = np.concatenate([nothing, *self._audio], axis=1)
-        if audio.shape[1] != self._accepted.expected_samples:
-            raise BridgeError(
-                f"{audio.shape[1]} samples came, {self._accepted.expected_samples} were promised"
-            )
-        found = hashlib.sha256(messages.bytes_of(audio)).hexdigest()
-        if found != self._done.sha256:
-            raise BridgeError(f"the audio has SHA-256 {found}, {self._done.sha256} was promised")
-        return Result(
-            audio=audio,
-            accepted=self._accepted,
-            done=self._done,
-            blocks=tuple(self._arrivals),
-        )
-
-    def _add_block(self, block: AudioBlock, seconds: float) -> None:
-        if self._accepted is None:
-            raise BridgeError("audio came before the server had accepted the request")
-        expected = self._accepted.splice_sample + sum(part.shape[1] for part in self._audio)
-        if block.start_sample != expected:
-            raise BridgeError(f"a block starts at sample {block.start_sample}, due was {expected}")
-        self._audio.append(block.samples)
-        self._arrivals.append(
-            BlockArrival(
-                start_sample=block.start_sample,
-                num_samples=block.samples.shape[1],
-                seconds=seconds,
-            )
-        )
-
-
-_CLASS_OF_CODE: dict[str, type[BridgeError]] = {
-    error.code.name: error for error in BridgeError.__subclasses__()
-}
-
-
-@contextmanager
-def _errors_of(address: str) -> Generator[None]:
-    try:
-        yield
-    except grpc.RpcError as error:
-        raise _error_of(error, address) from error
-
-
-def _error_of(error: Any, address: str) -> BridgeError:  # noqa: ANN401 - grpc types its calls so
-    code, details = error.code(), error.details() or "no reason given"
-    if code.name == ErrorCode.UNAVAILABLE:
-        return StoppingError(
-            f"the server at {address} did not answer or went away ({details}): "
-            "is `jukebox-bridge serve` running there?"
-        )
-    if code.name in _CLASS_OF_CODE:
-        return _CLASS_OF_CODE[code.name](details)
-    return BridgeError(f"the server at {address} failed: {details} ({code.name})")

@@ -10,6 +10,7 @@ from bridge import messages, request_messages
 from bridge.errors import InvalidRequestError
 from bridge.ports import Audio, Conditions, Plan, StemKind
 from bridge.request import check_format
+from bridge.request_messages import Verb
 from protos import bridge_pb2
 
 
@@ -18,7 +19,7 @@ class Continuation:
     """A recorded section and how it should go on, in the words of a script.
 
     Attributes:
-        prime: The recorded section, float32 (channels, samples).
+        prime: The recorded section, float32 (channels, samples); for `GENERATE` without samples.
         sample_rate: 44100, 48000, 88200 or 96000 Hz.
         bars: Length of the result over the tempo; or give `num_samples`.
         num_samples: Exact length of the result; or give `bars`.
@@ -31,6 +32,11 @@ class Continuation:
         draw_seed: Let the server draw a seed and report it.
         prime_start_sample: The prime's place on the session's timeline.
         write_file: Also write a BWF into the server's spool.
+        detached: Goes on when the call ends; `Client.watch` rejoins it, `Client.cancel` ends it.
+        idempotency_key: The same key and request again mean the same job.
+        verb: `CONTINUE`; `GENERATE` stands on nothing and begins at `prime_start_sample`;
+            `RENDER_MIDI` plays `conditions.midi` in the prime's timbre, as long as the part
+            lasts if no length is given.
     """
 
     prime: Audio
@@ -49,6 +55,16 @@ class Continuation:
     model: str = ""
     request_id: str = ""
     write_file: bool = False
+    detached: bool = False
+    idempotency_key: str = ""
+    verb: Verb = Verb.CONTINUE
+
+    @property
+    def splice_sample(self) -> int:
+        """Return the session sample at which the result begins."""
+        if self.verb is Verb.RENDER_MIDI and self.conditions.midi is not None:
+            return self.conditions.midi.start_sample
+        return self.prime_start_sample + self.prime.shape[1]
 
     def __post_init__(self) -> None:
         """Refuse what cannot be put on the wire.
@@ -57,7 +73,8 @@ class Continuation:
             InvalidRequestError: No length or two, bars without tempo, or audio of another format.
         """
         check_format(self.sample_rate, self.prime.shape[0])
-        if (self.bars is None) == (self.num_samples is None):
+        lengths = (self.bars is not None) + (self.num_samples is not None)
+        if lengths != 1 and (lengths or self.verb is not Verb.RENDER_MIDI):
             raise InvalidRequestError(
                 f"the length is bars={self.bars} and num_samples={self.num_samples}: give one"
             )
@@ -98,6 +115,8 @@ def header_of(continuation: Continuation) -> bridge_pb2.ContinueHeader:
         plan=request_messages.message_of_plan(continuation.plan, seed=seed),
         suffix_samples=0 if suffix is None else suffix.shape[1],
         anchor_sample=continuation.anchor_sample,
+        detached=continuation.detached,
+        idempotency_key=continuation.idempotency_key,
         request_id=continuation.request_id,
         write_file=continuation.write_file,
         stems=[
@@ -112,11 +131,12 @@ def header_of(continuation: Continuation) -> bridge_pb2.ContinueHeader:
 def audio_of(continuation: Continuation) -> Iterator[bridge_pb2.AudioBlock]:
     """Yield prime, stems and suffix as wire blocks, in the order that the header claims them."""
     start = continuation.prime_start_sample
-    yield from messages.blocks_of(continuation.prime, start, bridge_pb2.ROLE_PRIME)
+    prime_start = continuation.splice_sample - continuation.prime.shape[1]
+    yield from messages.blocks_of(continuation.prime, prime_start, bridge_pb2.ROLE_PRIME)
     for kind, audio in continuation.stems.items():
         yield from messages.blocks_of(audio, start, bridge_pb2.ROLE_STEM, kind)
     if continuation.suffix is not None:
-        splice = start + continuation.prime.shape[1]
+        splice = continuation.splice_sample
         target = _target_of(continuation)
         end = splice + request_messages.num_samples_of(target, continuation.sample_rate, splice)
         yield from messages.blocks_of(continuation.suffix, end, bridge_pb2.ROLE_SUFFIX)

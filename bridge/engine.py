@@ -1,67 +1,54 @@
-"""The render loop: admits requests, runs them beside each other, stops when nobody listens.
+"""The render loop: takes jobs in, runs them beside each other, keeps them over a crash.
 
 Two threads do all the work, one for the model and one for sound; no coroutine
-waits on either. Knows no wire, no torch and no wall clock (it is given one).
+waits on either. A job is on disk before its caller hears of it; it ends as a
+take, with an error, or because nobody wants it any more. Knows no wire, no
+torch and no wall clock (it is given one).
 """
 
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable
-from dataclasses import dataclass
-from itertools import count
-from typing import Generic
+from contextlib import aclosing
+from functools import partial
+from pathlib import Path
+from typing import Generic, TypeVar
 
-from bridge.errors import (
-    BusyError,
-    InvalidRequestError,
-    NotFoundError,
-    StoppingError,
-    UnsupportedError,
+from bridge.admission import (
+    EngineLimits,
+    check_file,
+    check_maker,
+    check_parent,
+    check_request,
+    new_info,
 )
-from bridge.job import Job, Tools
+from bridge.endings import accepted_from, done_from, done_of, ended, error_of
+from bridge.errors import (
+    BridgeError,
+    ConflictError,
+    JobCancelledError,
+    NotReadyError,
+    StoppingError,
+)
+from bridge.job import Job, Prefilled
+from bridge.jobs import JobInfo, JobState
+from bridge.keeping import Tools, write_take
+from bridge.pace import Pace
 from bridge.ports import Generator, ModelInfo, S
-from bridge.request import ContinueRequest, RenderEvent
-from bridge.session import Session, SessionState
+from bridge.replay import Listener
+from bridge.request import AudioBlock, Done, RenderEvent, RenderRequest, TakePoint
+from bridge.roster import EngineStats, Roster
+from bridge.session import Session
 from bridge.store import TakeStore
+from bridge.takes import Take, request_digest
 from bridge.workers import Worker
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 SETUP = "setup"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EngineLimits:
-    """What one engine takes on at once.
-
-    Attributes:
-        max_jobs: Requests that run beside each other.
-        max_events: Events of a request that wait for their reader.
-
-    Raises:
-        ValueError: A limit below 1.
-    """
-
-    max_jobs: int = 4
-    max_events: int = 64
-
-    def __post_init__(self) -> None:
-        """Refuse an engine that could do nothing."""
-        for name in ("max_jobs", "max_events"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}, at least 1 is needed")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EngineStats:
-    """Counts since the start, and what runs now."""
-
-    running_jobs: int
-    done_jobs: int
-    failed_jobs: int
-    cancelled_jobs: int
-    model_turns: int
-    sound_turns: int
+ASSUMED_STEP_SECONDS = 0.05
+"""Until it is measured; the prime is heard as fast as it plays until then."""
 
 
 class Engine(Generic[S]):
@@ -79,21 +66,23 @@ class Engine(Generic[S]):
 
         Args:
             generator: The door to the model.
-            store: Where finished takes are kept.
+            store: Where jobs and takes are kept.
             clock: Seconds, monotone.
             limits: What to take on at once.
         """
+        info = generator.info
         self._tools = Tools(
             generator=generator,
             model=Worker("model"),
             sound=Worker("sound"),
             store=store,
             clock=clock,
+            pace=Pace(prime_s=info.feed_samples / info.sample_rate, made_s=ASSUMED_STEP_SECONDS),
+            checkpoint_seconds=limits.checkpoint_seconds,
         )
         self._limits = limits
-        self._tasks: dict[asyncio.Task[None], Session] = {}
-        self._numbers = count(1)
-        self._ended = dict.fromkeys(SessionState, 0)
+        self._roster = Roster(self._tools, limits)
+        self._keys = asyncio.Lock()
         self._warm = False
         self._stopping = False
 
@@ -107,130 +96,322 @@ class Engine(Generic[S]):
         """Return whether the first request will be as fast as the tenth."""
         return self._warm and not self._stopping
 
+    @property
+    def store(self) -> TakeStore:
+        """Return where jobs and takes are kept; its methods block."""
+        return self._tools.store
+
     async def warm_up(self) -> None:
         """Run every path of the model once."""
         await self._tools.model.run(SETUP, self._tools.generator.warm_up)
         self._warm = True
 
-    async def render(self, request: ContinueRequest) -> AsyncGenerator[RenderEvent, None]:
-        """Yield the request's events: Accepted, Progress and AudioBlock in turn, Done.
+    async def render(
+        self, request: RenderRequest, prefilled: Prefilled[S] | None = None
+    ) -> AsyncGenerator[RenderEvent, None]:
+        """Yield the request's events: Queued if it waits, Accepted, Progress and AudioBlock, Done.
 
         Closing the iterator stops the work after the step in flight, unless the
-        request is detached.
+        request is detached or somebody else listens to the job. What of its prime
+        was heard already need not be heard again: the bytes are the same.
 
         Raises:
             StoppingError: The engine is closing.
-            NotFoundError: Another model is asked for.
-            UnsupportedError: A condition that the model cannot use, by name.
-            BusyError: As many jobs run as may.
+            NotFoundError: Another model is asked for, or a take that is not there.
+            UnsupportedError: A condition or a source that the model cannot use, by name.
+            BusyError: As many jobs run and wait as may; it says when to try again.
+            ConflictError: The idempotency key named another request.
             InvalidRequestError: The anchor is not inside the prime, or a file would begin
                 before sample 0.
+            StorageError: The disk is full.
+            DeadlineError: The request's deadline passed.
+            JobCancelledError: Somebody else cancelled the job.
         """
-        task, session = self._admit(request)
+        job, info = await self._admit(request, reads=True, prefilled=prefilled)
+        if job is None:
+            async with aclosing(self.watch(info.id)) as events:
+                async for event in events:
+                    yield event
+            return
+        session = job.session
         try:
             while (event := await session.events.get()) is not None:
                 yield event
         finally:
             session.events.leave()
-            if not request.detached:
-                task.cancel()
-                await asyncio.wait([task])
+            await self._roster.leave(session)
+
+    async def submit(self, request: RenderRequest) -> JobInfo:
+        """Return the job once it is on disk; it begins when its turn comes and nobody need listen.
+
+        Raises:
+            BridgeError: As `render` does.
+        """
+        job, info = await self._admit(request, reads=False)
+        if job is None:
+            return info
+        if job.session.kept is not None:
+            await asyncio.shield(job.session.kept)
+        return self._roster.info_of(job)
+
+    async def watch(
+        self, job_id: str, from_sample: int | None = None
+    ) -> AsyncGenerator[RenderEvent, None]:
+        """Yield a job's events, its audio from a session sample on, whether it runs or is done.
+
+        Raises:
+            NotFoundError: No job has this name.
+            BridgeError: What the job failed with.
+        """
+        job = self._roster.find(job_id)
+        if job is None:
+            async with aclosing(self._watch_ended(job_id, from_sample)) as ended:
+                async for event in ended:
+                    yield event
+            return
+        listener = Listener(self._tools, from_sample)
+        job.session.listeners += 1
+        try:
+            async with aclosing(listener.follow(job)) as events:
+                async for event in events:
+                    yield event
+        finally:
+            listener.leave()
+            await self._roster.leave(job.session)
+
+    async def play(
+        self, take_id: str, from_sample: int | None = None
+    ) -> AsyncGenerator[AudioBlock | Done, None]:
+        """Yield a take's audio from a session sample on, then Done.
+
+        Raises:
+            NotFoundError: No take has this name.
+            NotReadyError: Another model made it.
+        """
+        take = await asyncio.to_thread(self.store.load, take_id)
+        async with aclosing(
+            self._play(take, from_sample, done_of(take, self.store.audio_path(take.id)))
+        ) as events:
+            async for event in events:
+                yield event
+
+    async def export(self, take_id: str) -> Path:
+        """Return the Broadcast Wave file of a take in the spool, written if it is missing.
+
+        Raises:
+            NotFoundError: No take has this name.
+            NotReadyError: Another model made it.
+            StorageError: The disk is full.
+        """
+        path = self.store.audio_path(take_id)
+        take = await asyncio.to_thread(self.store.load, take_id)
+        if path.exists():
+            return path
+        async with aclosing(
+            self._play(take, None, done_of(take, self.store.audio_path(take.id)))
+        ) as events:
+            audio = [event.samples async for event in events if isinstance(event, AudioBlock)]
+        return await asyncio.to_thread(write_take, path, take, audio)
+
+    async def cancel(self, job_id: str) -> JobInfo:
+        """Return a job once its computing has stopped; one that is over is returned as it is.
+
+        Raises:
+            NotFoundError: No job has this name.
+        """
+        job = self._roster.find(job_id)
+        if job is not None:
+            await self._roster.stop(
+                job.session, JobCancelledError(f"the job {job_id} was cancelled")
+            )
+        return await self.job(job_id)
+
+    async def job(self, job_id: str) -> JobInfo:
+        """Return where a job stands.
+
+        Raises:
+            NotFoundError: No job has this name.
+        """
+        job = self._roster.find(job_id)
+        if job is not None:
+            return self._roster.info_of(job)
+        return (await asyncio.to_thread(self.store.jobs.find, job_id)).info
+
+    async def jobs(self, limit: int = 100) -> tuple[JobInfo, ...]:
+        """Return the jobs that came last, newest first, ended ones included."""
+        kept = await asyncio.to_thread(self.store.jobs.newest, limit)
+        live = self._roster.infos()
+        return tuple(live.get(info.id, info) for info in kept)
+
+    async def on_model(self, name: str, work: Callable[[Generator[S]], T]) -> T:
+        """Return what a piece of work with the model gives, once its turn has come.
+
+        For what is no job, such as hearing a recording while it is made. Live
+        work goes before jobs that are not.
+
+        Args:
+            name: For whom; `leave` forgets it.
+            work: Bounded, as one step is.
+
+        Raises:
+            StoppingError: The engine is closing.
+        """
+        if self._stopping:
+            raise StoppingError("the engine is closing and takes no more work")
+        worker = self._tools.model
+        worker.join(name, name)
+        worker.set_deadline(name, self._tools.clock())
+        return await worker.run(name, partial(work, self._tools.generator))
+
+    def leave(self, name: str) -> None:
+        """Forget for whom the model worked."""
+        self._tools.model.leave(name)
 
     def stats(self) -> EngineStats:
         """Return the counts since the start."""
-        return EngineStats(
-            running_jobs=len(self._tasks),
-            done_jobs=self._ended[SessionState.DONE],
-            failed_jobs=self._ended[SessionState.FAILED],
-            cancelled_jobs=self._ended[SessionState.CANCELLED],
-            model_turns=self._tools.model.turns,
-            sound_turns=self._tools.sound.turns,
-        )
+        return self._roster.stats()
+
+    async def resume(self) -> int:
+        """Return how many unfinished jobs of dead servers were taken up again.
+
+        All of them are, also those whose callers are gone: what was accepted
+        ends as it would have ended, and its key finds it.
+        """
+        infos = await asyncio.to_thread(self.store.jobs.adopt)
+        resumed = [await self._take_up(info) for info in infos]
+        return sum(resumed)
 
     async def idle(self) -> None:
-        """Return once no job runs and both threads rest."""
-        while self._tasks:
-            await asyncio.wait(list(self._tasks))
+        """Return once no job runs or waits and both threads rest."""
+        await self._roster.idle()
         await self._tools.model.idle()
         await self._tools.sound.idle()
 
-    async def close(self) -> None:
-        """Stop all jobs, detached ones too, and end the threads."""
+    async def drain(self, grace_seconds: float) -> None:
+        """Take no more requests, let jobs end for so long, then stop them.
+
+        What is detached is written down and goes on when the next server
+        starts; the rest is cancelled, for its callers go away with this one.
+        """
         self._stopping = True
-        for task in self._tasks:
-            task.cancel()
+        await self._roster.drain(grace_seconds)
         await self.idle()
+
+    async def close(self) -> None:
+        """Stop all jobs, end the threads, and leave what is detached to the next server."""
+        await self.drain(0)
         await self._tools.model.close()
         await self._tools.sound.close()
+        await asyncio.to_thread(self.store.jobs.close)
 
-    def _admit(self, request: ContinueRequest) -> tuple[asyncio.Task[None], Session]:
+    async def _admit(
+        self, request: RenderRequest, *, reads: bool, prefilled: Prefilled[S] | None = None
+    ) -> tuple[Job[S] | None, JobInfo]:
+        """Return the new job of a request, or None and what its key named before."""
         if self._stopping:
             raise StoppingError("the engine is closing and takes no more requests")
-        self._check(request)
-        session = Session(f"job-{next(self._numbers)}", request, self._limits.max_events)
-        job = Job(session, self._tools)
-        task = asyncio.create_task(job.run(), name=session.job)
-        self._tasks[task] = session
-        task.add_done_callback(self._end)
-        return task, session
+        check_request(request, self.info)
+        if not request.idempotency_key:
+            job = self._begin(request, await self._parent(request), prefilled, reads=reads)
+            return job, job.session.info
+        async with self._keys:
+            known = await self._known(request)
+            if known is not None:
+                return None, known
+            job = self._begin(request, await self._parent(request), prefilled, reads=reads)
+            # The key is taken when the row is there.
+            if job.session.kept is not None:
+                await asyncio.wait([job.session.kept])
+            return job, job.session.info
 
-    def _check(self, request: ContinueRequest) -> None:
-        if request.model not in ("", self.info.name):
-            raise NotFoundError(f"no model is named {request.model!r}; loaded: {self.info.name}")
-        missing = [need for need in needs(request) if need not in self.info.supports]
-        if missing:
-            known = ", ".join(sorted(self.info.supports))
-            raise UnsupportedError(
-                f"the model {self.info.name} cannot use: {', '.join(missing)}; it can use: {known}"
+    async def _known(self, request: RenderRequest) -> JobInfo | None:
+        key = request.idempotency_key
+        found = await asyncio.to_thread(self.store.jobs.by_key, key)
+        if found is None:
+            return None
+        info, digest = found
+        if digest != await asyncio.to_thread(request_digest, request):
+            raise ConflictError(
+                f"the idempotency key {key[:80]!r} named another request, the job {info.id}; "
+                "a new request needs a new key",
+                field="idempotency_key",
             )
-        if request.write_file and request.splice_sample < 0:
-            raise InvalidRequestError(
-                f"the file would begin at sample {request.splice_sample}, "
-                "a Broadcast Wave file begins at sample 0 or later"
-            )
-        if len(self._tasks) >= self._limits.max_jobs:
-            raise BusyError(
-                f"{len(self._tasks)} jobs are running, the limit is {self._limits.max_jobs} jobs"
-            )
+        return info
 
-    def _end(self, task: asyncio.Task[None]) -> None:
-        session = self._tasks.pop(task)
-        for worker in (self._tools.model, self._tools.sound):
-            worker.leave(session.job)
-        error: BaseException | None
-        if task.cancelled():
-            error, state = self._cancellation(), SessionState.CANCELLED
+    async def _parent(self, request: RenderRequest) -> Take | None:
+        if not isinstance(request.source, TakePoint):
+            return None
+        parent = await asyncio.to_thread(self.store.load, request.source.take_id)
+        check_parent(request, parent, self.info)
+        return parent
+
+    def _begin(
+        self,
+        request: RenderRequest,
+        parent: Take | None,
+        prefilled: Prefilled[S] | None,
+        *,
+        reads: bool,
+    ) -> Job[S]:
+        """Return a job that runs or waits, and is being written down."""
+        info = new_info(request, parent, self.info, self.store.jobs.now())
+        check_file(request, info.splice_sample)
+        self._roster.check_room(request)
+        session = Session(info, request, self._limits.max_events)
+        job = Job(session, self._tools, parent, prefilled)
+        if reads:
+            session.listeners = 1
         else:
-            error = task.exception()
-            state = SessionState.DONE if error is None else SessionState.FAILED
-        session.move(state)
-        self._ended[state] += 1
-        if state is SessionState.FAILED and not session.events.read:
-            log.error("%s failed and nobody listens", session.job, exc_info=error)
-        session.events.end(error)
+            session.events.leave()
+        keeping = asyncio.create_task(asyncio.to_thread(self._keep, session.info, request))
+        session.kept = keeping
+        self._roster.enter(job)
+        return job
 
-    def _cancellation(self) -> BaseException:
-        if self._stopping:
-            return StoppingError("the engine was closed before the result was complete")
-        return asyncio.CancelledError()
+    def _keep(self, info: JobInfo, request: RenderRequest) -> None:
+        self.store.check_room()
+        self.store.jobs.add(info, request, request_digest(request))
 
+    async def _take_up(self, info: JobInfo) -> bool:
+        """Return whether a job of a dead server goes on here."""
+        try:
+            if info.fingerprint != self.info.fingerprint:
+                raise NotReadyError(
+                    f"the job was begun with the model {info.model} ({info.fingerprint}), loaded "
+                    f"is {self.info.name} ({self.info.fingerprint}): its bytes would be others"
+                )
+            request = await asyncio.to_thread(self.store.jobs.request, info.id)
+            parent = await self._parent(request)
+        except BridgeError as error:
+            log.warning("%s cannot go on: %s", info.id, error)
+            failed = ended(info, error, cancelled=False)
+            await asyncio.to_thread(self.store.jobs.end, failed)
+            return False
+        session = Session(info, request, self._limits.max_events)
+        session.events.leave()
+        self._roster.enter(Job(session, self._tools, parent))
+        return True
 
-def needs(request: ContinueRequest) -> tuple[str, ...]:
-    """Return the names that `ModelInfo.supports` must hold for a request."""
-    conditions, plan = request.conditions, request.plan
-    asked = {
-        "artist": conditions.labels.artist is not None,
-        "genre": conditions.labels.genre is not None,
-        "timing": conditions.timing is not None,
-        "midi": conditions.midi is not None,
-        "stems": bool(conditions.stems),
-        f"target:{conditions.target}": True,
-        "suffix": conditions.suffix is not None,
-        "energy": bool(conditions.energy_per_bar),
-        "density": bool(conditions.density_per_bar),
-        "sections": bool(conditions.sections),
-        "lyrics": conditions.lyrics is not None,
-        "guidance": plan.guidance != 1.0,
-        f"quality:{plan.quality}": True,
-    }
-    return tuple(name for name, wanted in asked.items() if wanted)
+    async def _watch_ended(
+        self, job_id: str, from_sample: int | None
+    ) -> AsyncGenerator[RenderEvent, None]:
+        found = await asyncio.to_thread(self.store.jobs.find, job_id)
+        if found.info.state is not JobState.DONE:
+            raise error_of(found.info)
+        take = await asyncio.to_thread(self.store.load, found.info.take_id)
+        yield accepted_from(found.accepted)
+        async with aclosing(self._play(take, from_sample, done_from(found.done))) as events:
+            async for event in events:
+                yield event
+
+    async def _play(
+        self, take: Take, from_sample: int | None, done: Done
+    ) -> AsyncGenerator[AudioBlock | Done, None]:
+        check_maker(take, self.info)
+        listener = Listener(self._tools, from_sample)
+        try:
+            async with aclosing(listener.play(take, done)) as events:
+                async for event in events:
+                    yield event
+        finally:
+            listener.leave()

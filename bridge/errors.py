@@ -13,9 +13,10 @@ from enum import StrEnum
 class ErrorCode(StrEnum):
     """The meaning of a failure, named as its gRPC status is."""
 
+    CANCELLED = "CANCELLED"
+    DEADLINE_EXCEEDED = "DEADLINE_EXCEEDED"
     INVALID_ARGUMENT = "INVALID_ARGUMENT"
     UNAUTHENTICATED = "UNAUTHENTICATED"
-    PERMISSION_DENIED = "PERMISSION_DENIED"
     NOT_FOUND = "NOT_FOUND"
     ALREADY_EXISTS = "ALREADY_EXISTS"
     FAILED_PRECONDITION = "FAILED_PRECONDITION"
@@ -78,12 +79,6 @@ class AccessError(BridgeError):
     code = ErrorCode.UNAUTHENTICATED
 
 
-class ForbiddenError(BridgeError):
-    """The caller is known and may not do this: what it names belongs to another one."""
-
-    code = ErrorCode.PERMISSION_DENIED
-
-
 class ConflictError(BridgeError):
     """The name is taken by something else, such as a key that stood for another request."""
 
@@ -118,3 +113,21 @@ class StoppingError(BridgeError):
     """The server is going away: try again later."""
 
     code = ErrorCode.UNAVAILABLE
+
+
+class StorageError(BridgeError):
+    """The disk is full or refuses: make room; what was kept before is whole."""
+
+    code = ErrorCode.RESOURCE_EXHAUSTED
+
+
+class JobCancelledError(BridgeError):
+    """The job was cancelled, by its caller or by someone else."""
+
+    code = ErrorCode.CANCELLED
+
+
+class DeadlineError(BridgeError):
+    """The result was not done in the time that the caller gave."""
+
+    code = ErrorCode.DEADLINE_EXCEEDED

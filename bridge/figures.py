@@ -196,7 +196,7 @@ def rhythm(result: Heard, prime: Heard) -> float | None:
     latest = round(LATEST_ONSET_SECONDS * FRAME_RATE)
     wanted = result.written_onsets
     return max(
-        _correlation(heard[late:], wanted[: len(wanted) - late])
+        correlation(heard[late:], wanted[: len(wanted) - late])
         for late in range(min(latest + 1, len(wanted)))
     )
 
@@ -204,7 +204,7 @@ def rhythm(result: Heard, prime: Heard) -> float | None:
 def key_match(result: Heard, prime: Heard) -> float:
     """Return the correlation of how much each pitch class sounds in the result and in the prime."""
     ours, theirs = (spectra.chroma(heard.activity).mean(axis=0) for heard in (result, prime))
-    return _correlation(ours, theirs)
+    return correlation(ours, theirs)
 
 
 def loudness_jump(result: Heard, prime: Heard) -> float:
@@ -319,7 +319,8 @@ def _best_match(part: Mel, whole: Mel) -> float:
     return float(np.max(np.where(scale > _LEAST_SPREAD, dots / np.maximum(scale, _TINY), 0.0)))
 
 
-def _correlation(first: Float64[np.ndarray, " n"], second: Float64[np.ndarray, " n"]) -> float:
+def correlation(first: Float64[np.ndarray, " n"], second: Float64[np.ndarray, " n"]) -> float:
+    """Return the normalised correlation of two curves; 0 where one of them never changes."""
     first, second = first - first.mean(), second - second.mean()
     scale = float(np.sqrt(np.square(first).sum() * np.square(second).sum()))
     return float(first @ second) / scale if scale > _TINY else 0.0

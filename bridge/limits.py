@@ -6,8 +6,8 @@ Every refusal names the value, the limit and the unit. Knows no message.
 import math
 from collections.abc import Sequence
 
-from bridge.errors import InvalidRequestError
-from bridge.ports import Conditions, MidiPart, Plan, Section, Timing
+from bridge.errors import InvalidRequestError, blaming
+from bridge.ports import Conditions, MidiPart, Note, Plan, Section, Timing
 from bridge.request import MAX_NOTES
 
 MAX_BARS_OF_CURVES = 4_096
@@ -42,7 +42,8 @@ def check_plan(plan: Plan) -> None:
         InvalidRequestError: A value outside `PLAN_RANGES`.
     """
     for name, least, greatest in PLAN_RANGES:
-        _check_range(name, getattr(plan, name), least, greatest)
+        with blaming(name):
+            _check_range(name, getattr(plan, name), least, greatest)
 
 
 def check_conditions(conditions: Conditions) -> None:
@@ -52,24 +53,39 @@ def check_conditions(conditions: Conditions) -> None:
         InvalidRequestError: A value outside its limits.
     """
     if conditions.midi is not None:
-        _check_midi(conditions.midi)
+        with blaming("midi"):
+            _check_midi(conditions.midi)
     if conditions.timing is not None:
-        _check_timing(conditions.timing)
+        with blaming("timing"):
+            _check_timing(conditions.timing)
     for name in ("energy_per_bar", "density_per_bar"):
         _check_curve(name, getattr(conditions, name))
-    check_count("sections", len(conditions.sections), MAX_SECTIONS)
-    for section in conditions.sections:
-        _check_section(section)
-    check_count("characters of lyrics", len(conditions.lyrics or ""), MAX_TEXT_CHARACTERS)
+    with blaming("sections"):
+        check_count("sections", len(conditions.sections), MAX_SECTIONS)
+    for index, section in enumerate(conditions.sections):
+        with blaming(f"sections[{index}]"):
+            _check_section(section)
+    with blaming("lyrics"):
+        check_count("characters of lyrics", len(conditions.lyrics or ""), MAX_TEXT_CHARACTERS)
 
 
 def _check_midi(midi: MidiPart) -> None:
     check_count("MIDI notes", len(midi.notes), MAX_NOTES)
     _check_stretch("the MIDI part", midi.start_sample, midi.end_sample)
     for index, note in enumerate(midi.notes):
-        _check_stretch(f"MIDI note {index}", note.start_sample, note.end_sample)
-        for name, least, greatest in NOTE_RANGES:
-            _check_range(f"{name} of MIDI note {index}", getattr(note, name), least, greatest)
+        _check_note(index, note)
+
+
+def _check_note(index: int, note: Note) -> None:
+    # Without a context each: there may be a hundred thousand of them.
+    if note.end_sample <= note.start_sample:
+        with blaming(f"notes[{index}].end_sample"):
+            _check_stretch(f"MIDI note {index}", note.start_sample, note.end_sample)
+    for name, least, greatest in NOTE_RANGES:
+        if not least <= getattr(note, name) <= greatest:
+            with blaming(f"notes[{index}].{name}"):
+                what = f"{name} of MIDI note {index}"
+                _check_range(what, getattr(note, name), least, greatest)
 
 
 def _check_timing(timing: Timing) -> None:
@@ -86,9 +102,11 @@ def _check_section(section: Section) -> None:
 
 
 def _check_curve(name: str, values: Sequence[float]) -> None:
-    check_count(f"bars of {name}", len(values), MAX_BARS_OF_CURVES)
+    with blaming(name):
+        check_count(f"bars of {name}", len(values), MAX_BARS_OF_CURVES)
     for bar, value in enumerate(values):
-        _check_range(f"{name} of bar {bar}", value, 0.0, 1.0)
+        with blaming(f"{name}[{bar}]"):
+            _check_range(f"{name} of bar {bar}", value, 0.0, 1.0)
 
 
 def _check_stretch(what: str, start_sample: int, end_sample: int) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 
 from bridge.errors import InvalidRequestError
 from bridge.ports import Audio, ModelInfo, Quality, StemKind
-from bridge.request import Accepted, AudioBlock, Done, Progress, RenderEvent
+from bridge.request import Accepted, AudioBlock, Done, Progress, Queued, RenderEvent
 from protos import bridge_pb2
 
 BYTES_PER_VALUE = 4
@@ -119,6 +119,15 @@ def blocks_of(
 def messages_of_event(event: RenderEvent) -> Iterator[bridge_pb2.RenderEvent]:
     """Yield an engine's event as wire events; a large block becomes several."""
     match event:
+        case Queued():
+            yield bridge_pb2.RenderEvent(
+                queued=bridge_pb2.Queued(
+                    job_id=event.job_id,
+                    request_id=event.request_id,
+                    position=event.position,
+                    eta_seconds=event.eta_seconds,
+                )
+            )
         case Accepted():
             yield bridge_pb2.RenderEvent(accepted=_message_of_accepted(event))
         case Progress():
@@ -145,6 +154,14 @@ def event_of(message: bridge_pb2.RenderEvent, num_channels: int) -> RenderEvent:
         InvalidRequestError: An event of a later protocol, or torn audio.
     """
     match message.WhichOneof("event"):
+        case "queued":
+            queued = message.queued
+            return Queued(
+                job_id=queued.job_id,
+                request_id=queued.request_id,
+                position=queued.position,
+                eta_seconds=queued.eta_seconds,
+            )
         case "accepted":
             return _accepted_of(message.accepted)
         case "progress":
@@ -193,6 +210,7 @@ def _message_of_accepted(event: Accepted) -> bridge_pb2.Accepted:
         advice=event.advice,
         model=event.model,
         fingerprint=event.fingerprint,
+        job_id=event.job_id,
     )
 
 
@@ -207,6 +225,7 @@ def _accepted_of(message: bridge_pb2.Accepted) -> Accepted:
         advice=message.advice,
         model=message.model,
         fingerprint=message.fingerprint,
+        job_id=message.job_id,
     )
 
 

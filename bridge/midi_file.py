@@ -82,6 +82,23 @@ def read_tempo_map(path: Path, sample_rate: int, start_sample: int = 0) -> Tempo
         )
 
 
+def read_messages(path: Path) -> tuple[tuple[float, bytes], ...]:
+    """Return a file's messages as a port would give them: seconds from its time 0, and bytes.
+
+    Raises:
+        NotFoundError: There is no such file.
+        InvalidRequestError: As of `read_midi`, but for a file without notes.
+    """
+    with _naming(path):
+        events = _events(_contents(path))
+        in_seconds = TempoMap(sample_rate=1, tempos=_tempos(events))
+        return tuple(
+            (float(in_seconds.sample_of_beat(event.beat)), bytes(event.message.bytes()))
+            for event in events
+            if not event.message.is_meta
+        )
+
+
 def write_midi(path: Path, part: MidiPart, tempo_map: TempoMap, *, overwrite: bool = False) -> Path:
     """Return where a file of the part now lies; its time 0 is the part's start.
 

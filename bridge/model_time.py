@@ -10,16 +10,16 @@ from dataclasses import replace
 import numpy as np
 
 from bridge.ports import Conditions, MidiPart, Mono, Note, Section, Stem, Timing
-from bridge.request import ContinueRequest
+from bridge.request import Prime
 from bridge.resample import to_model
 from bridge.stereo import mid_of
 from bridge.transport import SampleMap
 
 
-def heard(request: ContinueRequest, sample_map: SampleMap) -> Mono:
+def heard(prime: Prime, sample_map: SampleMap) -> Mono:
     """Return what the model hears: the prime's mid from the anchor on, at the model's rate."""
-    skipped = sample_map.anchor_sample - request.prime_start_sample
-    return _to_model(mid_of(request.prime[:, skipped:]), sample_map)
+    skipped = sample_map.anchor_sample - prime.start_sample
+    return _to_model(mid_of(prime.samples[:, skipped:]), sample_map)
 
 
 def feed_blocks(audio: Mono, feed_samples: int) -> Iterator[Mono]:

@@ -11,10 +11,11 @@ from enum import StrEnum
 from typing import Generic, Protocol, Self, TypeVar
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, Int16
 
 Mono = Float32[np.ndarray, " samples"]
 Audio = Float32[np.ndarray, "channels samples"]
+Codes = Int16[np.ndarray, " frames"]
 
 
 class StemKind(StrEnum):
@@ -108,6 +109,14 @@ class Conditions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LevelCodes:
+    """The codes of one level from the anchor on; level 0 is the finest."""
+
+    level: int
+    codes: Codes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """How to sample; with the conditions and the prime it fixes every byte of the result."""
 
@@ -141,8 +150,9 @@ class ModelInfo:
     """The longest prime, in model samples, that can matter."""
     streams: bool
     supports: frozenset[str]
-    """Names of the `Conditions` fields, target kinds (`target:bass`) and qualities
-    (`quality:fast`) that work."""
+    """Names of the `Conditions` fields, target kinds (`target:bass`), qualities
+    (`quality:fast`) and sources (`source:prime`, `source:nothing`, `source:take`,
+    `source:codes`) that work; `rewind` if a take can be left before its end."""
     artists: tuple[str, ...]
     genres: tuple[str, ...]
     licence: str
@@ -196,8 +206,15 @@ class Generator(Protocol[S]):
         """Return what a caller may know of the model."""
         ...
 
-    def open(self, conditions: Conditions, anchor_sample: int) -> S:
+    def open(self, conditions: Conditions, anchor_sample: int, end_sample: int | None) -> S:
         """Return the state of a timeline that has heard nothing; positions count from the anchor.
+
+        Args:
+            conditions: On the model's timeline.
+            anchor_sample: The session sample on which model sample 0 lies.
+            end_sample: The model sample before which all will be decoded, a multiple of
+                `block_samples`: a model that does not stream sizes its work by it. None if the
+                timeline has no end yet.
 
         Raises:
             UnsupportedError: A condition that this model cannot use, by name.
@@ -235,6 +252,28 @@ class Generator(Protocol[S]):
 
     def restore(self, data: bytes) -> S:
         """Return the state that `to_bytes` gave."""
+        ...
+
+    def rewind(self, state: S, sample: int) -> S:
+        """Return the state as it was when its codes ended at the last frame before `sample`.
+
+        Codes before it are kept and nothing is encoded; with the plan that made
+        the rest, `step` makes the same rest again where `sample` ends a chunk.
+        Asked of models that support `rewind` only.
+
+        Raises:
+            ValueError: The sample is not one that the state has settled.
+        """
+        ...
+
+    def adopt(self, state: S, codes: Sequence[LevelCodes], finest_level: int) -> S:
+        """Return the opened state with codes that were made elsewhere, to be upsampled by `step`.
+
+        Asked of models that support `source:codes` only.
+
+        Raises:
+            UnsupportedError: Levels that this model cannot begin with or go down to.
+        """
         ...
 
     def warm_up(self) -> None:

@@ -13,11 +13,33 @@ import numpy as np
 
 from bridge.errors import InvalidRequestError
 from bridge.ports import Audio, ModelInfo, Mono
-from bridge.request import ContinueRequest
+from bridge.request import Nothing, Prime, RenderRequest, StoredCodes
 from bridge.resample import ToSession, model_range
 from bridge.splice import FADE_SECONDS, MATCH_SECONDS, amplified, level_gain_db, softened
-from bridge.stereo import measured_image, mid_of, start, widened
+from bridge.stereo import StereoImage, measured_image, mid_of, start, widened
 from bridge.transport import SampleMap
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ground:
+    """Where what a result stands on begins and ends."""
+
+    first_sample: int
+    """The earliest session sample of which anything is known; the anchor is not before it."""
+    splice_sample: int
+    anchor_sample: int | None = None
+    """Given for what has a code grid already."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Likeness:
+    """The sound that a result must meet."""
+
+    recorded: Mono
+    """The recording's mid before the splice, whose level the result takes; empty if none."""
+    image: StereoImage
+    level_db: float = 0.0
+    """The gain where nothing is recorded: that of the take that goes on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,18 +64,45 @@ class Placement:
         return self.end_block * self.block_samples
 
 
-def place(request: ContinueRequest, info: ModelInfo) -> Placement:
+def ground_of(source: Prime | Nothing | StoredCodes) -> Ground:
+    """Return where the result of a source that is no take begins."""
+    if isinstance(source, Prime):
+        return Ground(first_sample=source.start_sample, splice_sample=source.end_sample)
+    start = source.start_sample
+    return Ground(first_sample=start, splice_sample=start, anchor_sample=start)
+
+
+def likeness_of(source: Prime | Nothing | StoredCodes, sample_rate: int) -> Likeness:
+    """Return the sound that a source asks for; this takes a while."""
+    if isinstance(source, Prime):
+        return Likeness(
+            recorded=mid_of(source.samples)[-_match_samples(sample_rate) :],
+            image=measured_image(source.samples, sample_rate),
+        )
+    image = StereoImage(sample_rate=sample_rate, num_channels=source.num_channels)
+    return Likeness(recorded=np.zeros(0, np.float32), image=image)
+
+
+def place(request: RenderRequest, ground: Ground, info: ModelInfo) -> Placement:
     """Return where a request lies.
 
     Raises:
         InvalidRequestError: The anchor is not inside the prime.
     """
-    anchor, splice = _anchor(request, info), request.splice_sample
+    anchor = _anchor(request, ground, info)
+    splice = ground.splice_sample
+    return place_at(anchor, (splice, splice + request.num_samples), request.sample_rate, info)
+
+
+def place_at(
+    anchor_sample: int, stretch: tuple[int, int], sample_rate: int, info: ModelInfo
+) -> Placement:
+    """Return where a stretch of session samples, from a splice to an end, lies after an anchor."""
+    splice, end = stretch
     sample_map = SampleMap(
-        anchor_sample=anchor, session_rate=request.sample_rate, model_rate=info.sample_rate
+        anchor_sample=anchor_sample, session_rate=sample_rate, model_rate=info.sample_rate
     )
-    lead = max(anchor, splice - round(MATCH_SECONDS * request.sample_rate))
-    end = splice + request.num_samples
+    lead = max(anchor_sample, splice - _match_samples(sample_rate))
     first_model, end_model = model_range(sample_map, lead, end)
     return Placement(
         sample_map=sample_map,
@@ -67,29 +116,45 @@ def place(request: ContinueRequest, info: ModelInfo) -> Placement:
     )
 
 
-def choose_anchor(request: ContinueRequest, info: ModelInfo) -> int:
+def choose_anchor(sample_rate: int, ground: Ground, info: ModelInfo) -> int:
     """Return the anchor that makes the longest useful prime end on a frame boundary.
 
     An incomplete last frame is lost to the model, so whole frames are counted
     back from the splice. A prime shorter than a frame keeps its start.
     """
-    rate = Fraction(request.sample_rate, info.sample_rate)
-    useful = min(info.context_samples, math.floor(request.prime.shape[1] / rate))
+    rate = Fraction(sample_rate, info.sample_rate)
+    recorded_samples = ground.splice_sample - ground.first_sample
+    useful = min(info.context_samples, math.floor(recorded_samples / rate))
     frames = useful // info.frame_samples
     if frames == 0:
-        return request.prime_start_sample
-    return request.splice_sample - math.ceil(frames * info.frame_samples * rate)
+        return ground.first_sample
+    return ground.splice_sample - math.ceil(frames * info.frame_samples * rate)
 
 
-def _anchor(request: ContinueRequest, info: ModelInfo) -> int:
+def _anchor(request: RenderRequest, ground: Ground, info: ModelInfo) -> int:
+    if ground.anchor_sample is not None:
+        return _its_own_anchor(request, ground.anchor_sample)
     if request.anchor_sample is None:
-        return choose_anchor(request, info)
-    if not request.prime_start_sample <= request.anchor_sample < request.splice_sample:
+        return choose_anchor(request.sample_rate, ground, info)
+    if not ground.first_sample <= request.anchor_sample < ground.splice_sample:
         raise InvalidRequestError(
             f"the anchor is at sample {request.anchor_sample}, it must lie inside the prime: "
-            f"samples {request.prime_start_sample} to {request.splice_sample - 1}"
+            f"samples {ground.first_sample} to {ground.splice_sample - 1}"
         )
     return request.anchor_sample
+
+
+def _its_own_anchor(request: RenderRequest, anchor_sample: int) -> int:
+    if request.anchor_sample not in (None, anchor_sample):
+        raise InvalidRequestError(
+            f"the anchor is at sample {request.anchor_sample}, the code grid of what goes on "
+            f"starts at sample {anchor_sample}"
+        )
+    return anchor_sample
+
+
+def _match_samples(sample_rate: int) -> int:
+    return round(MATCH_SECONDS * sample_rate)
 
 
 class Assembly:
@@ -97,29 +162,29 @@ class Assembly:
 
     Attributes:
         lead_in: The generated side of the crossfade, ending at the splice.
+        level_db: The gain that met the level of what is recorded, once the lead has come.
         next_sample: The session sample that the next result block begins with.
     """
 
-    def __init__(self, request: ContinueRequest, placement: Placement) -> None:
+    def __init__(self, likeness: Likeness, placement: Placement) -> None:
         self._place = placement
-        self._fade_samples = round(FADE_SECONDS * request.sample_rate)
-        lead_samples = placement.splice_sample - placement.lead_sample
-        self._recorded = mid_of(request.prime[:, -lead_samples:])
+        self._fade_samples = round(FADE_SECONDS * placement.sample_map.session_rate)
+        self._missing_lead = placement.splice_sample - placement.lead_sample
+        self._recorded = likeness.recorded[-self._missing_lead :]
         self._stream = ToSession(placement.sample_map, placement.lead_sample, placement.end_sample)
-        self._image = measured_image(request.prime, request.sample_rate)
+        self._image = likeness.image
         self._stereo = start(self._image)
         self._lead: list[Mono] = []
-        self._missing_lead = self._recorded.shape[0]
-        self._level_db = 0.0
+        self.level_db = likeness.level_db
         self._softened_db = 0.0
         self._hash = hashlib.sha256()
-        self.lead_in = np.zeros((request.prime.shape[0], 0), np.float32)
+        self.lead_in = np.zeros((likeness.image.num_channels, 0), np.float32)
         self.next_sample = placement.splice_sample
 
     @property
     def gain_db(self) -> float:
         """Return the gain that met the prime's level and kept the loudest sample under 1."""
-        return self._level_db + self._softened_db
+        return self.level_db + self._softened_db
 
     @property
     def sha256(self) -> str:
@@ -141,13 +206,14 @@ class Assembly:
         return result
 
     def _meet(self, lead: Mono) -> None:
-        self._level_db = level_gain_db(self._recorded, lead)
+        if self._recorded.size:
+            self.level_db = level_gain_db(self._recorded, lead)
         self.lead_in = self._finished(lead)[:, -self._fade_samples :]
         self._lead.clear()
 
     def _finished(self, mono: Mono) -> Audio:
         """Return the samples levelled, widened and kept under 1; to be called in their order."""
-        levelled = amplified(mono, self._level_db)
+        levelled = amplified(mono, self.level_db)
         wide, self._stereo = widened(self._image, self._stereo, levelled)
         soft, softened_db = softened(wide)
         self._softened_db = min(self._softened_db, softened_db)

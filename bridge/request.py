@@ -1,32 +1,110 @@
 """What a client asks for and what comes back, free of any wire.
 
-Positions are int64 samples of the session's timeline at the session's rate.
-Checked here once, so that no wire decides what is allowed. Knows neither
-engine nor model.
+One value serves all verbs: what differs is the source, the music that a result
+stands on. Positions are int64 samples of the session's timeline at the
+session's rate. Checked here once, so that no wire decides what is allowed.
+Knows neither engine nor model.
 """
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import numpy as np
 
 from bridge.errors import InvalidRequestError
-from bridge.ports import Audio, Conditions, Plan
+from bridge.ports import Audio, Conditions, LevelCodes, Plan
 
 SAMPLE_RATES = (44_100, 48_000, 88_200, 96_000)
 MAX_CHANNELS = 2
 MAX_RESULT_SECONDS = 600
 MAX_PRIME_SECONDS = 600
 MAX_NOTES = 100_000
+MAX_DEADLINE_SECONDS: Final = 7 * 24 * 3600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ContinueRequest:
-    """A recorded section and how it should go on.
+class Prime:
+    """Recorded audio that goes on (Continue), or whose timbre plays the notes (RenderMidi)."""
+
+    samples: Audio
+    start_sample: int = 0
+
+    @property
+    def end_sample(self) -> int:
+        """Return the session sample at which the recording ends and the result begins."""
+        return self.start_sample + self.samples.shape[1]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Nothing:
+    """No music at all: the result is made from the conditions alone (Generate)."""
+
+    num_channels: int = 1
+    start_sample: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TakePoint:
+    """A take of ours, left at a sample (Vary), or gone on with as if it had never ended (None).
+
+    Where no sample is named, what the model had made beyond the end, less than
+    half a second, is used; so the same plan makes what a longer take would have
+    been. Its codes are used as they are: what the model made is never encoded again.
+    Rate, channels, anchor, level, stereo image and conditions are the take's own.
+    """
+
+    take_id: str
+    departure_sample: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredCodes:
+    """Codes of one or more levels, to be upsampled down to a finer level and decoded (Upsample).
+
+    Attributes:
+        levels: Codes by level, coarsest first; level 0 is the finest.
+        finest_level: The level to go down to.
+        num_channels: Of the result; both channels alike.
+        start_sample: Where the first code lies.
+    """
+
+    levels: tuple[LevelCodes, ...]
+    finest_level: int = 0
+    num_channels: int = 1
+    start_sample: int = 0
+
+
+Source: TypeAlias = Prime | Nothing | TakePoint | StoredCodes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RenderRequest:
+    """What a result stands on, how long it is, and how it shall be made.
 
     `num_samples` is the exact length of the result; wires turn bars into it
-    through `bridge.transport`. The splice is the end of the prime.
+    through `bridge.transport`. The splice, where the result begins, is the end
+    of the prime, the departure of the take, or where nothing or the codes start.
+
+    Attributes:
+        request_id: The caller's name for it; told back in Accepted, need not be unique.
+        sample_rate: Of the session, and so of the result.
+        source: What the result stands on.
+        num_samples: Exact length of the result.
+        plan: How to sample.
+        conditions: What steers the result besides the source.
+        anchor_sample: Where the code grid starts, inside the prime; None lets the engine choose.
+        model: Its name; empty is the one loaded.
+        client_id: Who asks: between clients the work is shared evenly. Empty: a client of its own.
+        live: Goes before what is not live; for those who hear the result while it is made.
+        deadline_s: Seconds from the request on after which the result is of no use: what is not
+            done by then is cancelled. None: no deadline.
+        detached: Goes on when its caller goes away; ends only by itself or by `Engine.cancel`.
+        idempotency_key: The same key and the same request name the same job: nothing is computed
+            twice. With another request the key is refused. Keys belong to their client.
+        seed_drawn: The seed was drawn by the server, not asked for: two requests that differ in it
+            alone are the same request.
+        write_file: Also write a Broadcast Wave file into the spool.
 
     Raises:
         InvalidRequestError: A value outside its limits; the text holds both and the unit.
@@ -34,38 +112,54 @@ class ContinueRequest:
 
     request_id: str
     sample_rate: int
-    prime: Audio
+    source: Source
     num_samples: int
     plan: Plan
     conditions: Conditions
-    prime_start_sample: int = 0
     anchor_sample: int | None = None
     model: str = ""
+    client_id: str = ""
+    live: bool = False
+    deadline_s: float | None = None
     detached: bool = False
     idempotency_key: str = ""
+    seed_drawn: bool = False
     write_file: bool = False
-
-    @property
-    def splice_sample(self) -> int:
-        """Return the session sample at which the prime ends and the result begins."""
-        return self.prime_start_sample + self.prime.shape[1]
 
     def __post_init__(self) -> None:
         """Refuse what no model could render."""
-        check_format(self.sample_rate, self.prime.shape[0])
-        seconds = self.prime.shape[1] / self.sample_rate
-        _require(self.prime.shape[1] > 0, "the prime is empty: 0 samples, at least 1 is needed")
-        _require(
-            seconds <= MAX_PRIME_SECONDS,
-            f"the prime lasts {seconds:.1f} s, the limit is {MAX_PRIME_SECONDS} s",
-        )
-        bad = int(np.count_nonzero(~np.isfinite(self.prime)))
-        _require(bad == 0, f"the prime holds {bad} samples that are NaN or infinite, 0 are allowed")
+        check_source(self.source, self.sample_rate)
         limit = MAX_RESULT_SECONDS * self.sample_rate
         _require(
             0 < self.num_samples <= limit,
             f"the result would have {self.num_samples} samples, allowed are 1 to {limit} samples",
         )
+        if self.deadline_s is not None:
+            _require(
+                0 < self.deadline_s <= MAX_DEADLINE_SECONDS,
+                f"the deadline is {self.deadline_s:g} s away, "
+                f"allowed are more than 0 to {MAX_DEADLINE_SECONDS:g} s",
+            )
+
+
+def check_source(source: Source, sample_rate: int) -> None:
+    """Refuse a source that no model could stand on.
+
+    Raises:
+        InvalidRequestError: A rate, a channel count, a length or a sample outside its limits.
+    """
+    match source:
+        case Prime():
+            check_format(sample_rate, source.samples.shape[0])
+            _check_prime(source, sample_rate)
+        case Nothing():
+            check_format(sample_rate, source.num_channels)
+        case TakePoint():
+            check_format(sample_rate, 1)
+            _require(bool(source.take_id), "the take has no name: 0 characters, at least 1 needed")
+        case StoredCodes():
+            check_format(sample_rate, source.num_channels)
+            _check_codes(source)
 
 
 def check_format(sample_rate: int, num_channels: int) -> None:
@@ -83,8 +177,22 @@ def check_format(sample_rate: int, num_channels: int) -> None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Queued:
+    """The request was taken and waits; told again whenever its place changes.
+
+    `position` counts the jobs before it, from 1 on; `eta_seconds`, until it
+    begins, comes from measured speed.
+    """
+
+    job_id: str
+    request_id: str
+    position: int
+    eta_seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Accepted:
-    """The request was taken; the seed makes it repeatable."""
+    """The request has begun; the seed makes it repeatable."""
 
     request_id: str
     seed: int
@@ -95,6 +203,7 @@ class Accepted:
     advice: str
     model: str
     fingerprint: str
+    job_id: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,7 +227,7 @@ class AudioBlock:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Done:
-    """The take is complete; `sha256` names its dry interleaved float32 sample data."""
+    """The take is complete and on disk; `sha256` names its dry interleaved float32 sample data."""
 
     take_id: str
     path: Path | None
@@ -135,7 +244,30 @@ class Done:
     no part of the result."""
 
 
-RenderEvent: TypeAlias = Accepted | Progress | AudioBlock | Done
+RenderEvent: TypeAlias = Queued | Accepted | Progress | AudioBlock | Done
+
+
+def _check_prime(prime: Prime, sample_rate: int) -> None:
+    num_samples = prime.samples.shape[1]
+    seconds = num_samples / sample_rate
+    _require(num_samples > 0, "the prime is empty: 0 samples, at least 1 is needed")
+    _require(
+        seconds <= MAX_PRIME_SECONDS,
+        f"the prime lasts {seconds:.1f} s, the limit is {MAX_PRIME_SECONDS} s",
+    )
+    bad = int(np.count_nonzero(~np.isfinite(prime.samples)))
+    _require(bad == 0, f"the prime holds {bad} samples that are NaN or infinite, 0 are allowed")
+
+
+def _check_codes(codes: StoredCodes) -> None:
+    _require(bool(codes.levels), "the codes hold 0 levels, at least 1 is needed")
+    for level in codes.levels:
+        _require(level.codes.size > 0, f"level {level.level} holds 0 codes, at least 1 is needed")
+    finest = min(level.level for level in codes.levels)
+    _require(
+        0 <= codes.finest_level <= finest,
+        f"level {codes.finest_level} is asked for, allowed are 0 to {finest}, the finest given",
+    )
 
 
 def _require(holds: bool, otherwise: str) -> None:

@@ -5,6 +5,7 @@ Refuses what no model could follow. Knows no socket, no engine and no model.
 
 from collections.abc import Sequence
 from dataclasses import replace
+from enum import StrEnum
 from fractions import Fraction
 
 from bridge.errors import InvalidRequestError
@@ -20,6 +21,14 @@ from bridge.ports import Conditions, Labels, MidiPart, Note, Plan, Section, Stem
 from bridge.request import MAX_NOTES
 from bridge.transport import Meter, TempoMap, nearest, tempos_at_samples
 from protos import bridge_pb2
+
+
+class Verb(StrEnum):
+    """What a request with audio asks for."""
+
+    CONTINUE = "Continue"
+    GENERATE = "Generate"
+    RENDER_MIDI = "RenderMidi"
 
 
 def plan_of(message: bridge_pb2.Plan, drawn_seed: int) -> Plan:

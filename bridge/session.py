@@ -1,4 +1,4 @@
-"""One timeline of one client: its states as a table, and the way its events go out.
+"""One job of one client: its states as a table, and the way its events go out.
 
 Knows neither model nor thread: the engine moves a session on, whoever asked
 reads its events.
@@ -6,17 +6,18 @@ reads its events.
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
 from enum import StrEnum
 from typing import Final
 
-from bridge.request import ContinueRequest, Progress, RenderEvent
+from bridge.errors import BridgeError
+from bridge.jobs import JobInfo
+from bridge.request import Accepted, Done, Progress, Queued, RenderEvent, RenderRequest
 
 
 class SessionState(StrEnum):
     """Where a session stands."""
 
-    ADMITTED = "admitted"
+    QUEUED = "queued"
     PRIMING = "priming"
     GENERATING = "generating"
     KEEPING = "keeping"
@@ -27,7 +28,7 @@ class SessionState(StrEnum):
 
 _ENDS: Final = frozenset({SessionState.FAILED, SessionState.CANCELLED})
 NEXT: Final = {
-    SessionState.ADMITTED: _ENDS | {SessionState.PRIMING},
+    SessionState.QUEUED: _ENDS | {SessionState.PRIMING},
     SessionState.PRIMING: _ENDS | {SessionState.GENERATING},
     SessionState.GENERATING: _ENDS | {SessionState.KEEPING},
     SessionState.KEEPING: _ENDS | {SessionState.DONE},
@@ -38,14 +39,60 @@ NEXT: Final = {
 """Which state may follow which."""
 
 
-class Session:
-    """A request on its way."""
+class Bell:
+    """Wakes all who wait for news."""
 
-    def __init__(self, job: str, request: ContinueRequest, max_events: int) -> None:
-        self.job = job
+    def __init__(self) -> None:
+        self._event = asyncio.Event()
+
+    def ring(self) -> None:
+        """Wake them; who waits from now on waits for the next time."""
+        self._event.set()
+        self._event = asyncio.Event()
+
+    async def heard(self) -> None:
+        """Return at the next ring."""
+        await self._event.wait()
+
+
+class Session:
+    """A job on its way: what was asked, where it stands, and who listens.
+
+    Attributes:
+        info: What was known of the job when it was taken.
+        request: What was asked.
+        events: For its one first reader, which holds the job up if it is slow.
+        news: Rung at every change, for all others.
+        listeners: How many hear it, the first reader among them.
+        reason: Why it was stopped, if it was.
+        suspended: Whether it shall go on when the server starts again.
+        kept: Done once the job is on disk, before which nobody hears of it; None if it was there.
+        begun: Set once the job runs, or never will.
+        over: Set once all is written down.
+    """
+
+    def __init__(self, info: JobInfo, request: RenderRequest, max_events: int) -> None:
+        self.info = info
         self.request = request
         self.events = Outbox(max_events)
-        self.state = SessionState.ADMITTED
+        self.state = SessionState.QUEUED
+        self.news = Bell()
+        self.listeners = 0
+        self.reason: BridgeError | None = None
+        self.suspended = False
+        self.kept: asyncio.Future[None] | None = None
+        self.begun = asyncio.Event()
+        self.over = asyncio.Event()
+        self.error: BaseException | None = None
+        self.queued: Queued | None = None
+        self.accepted: Accepted | None = None
+        self.progress: Progress | None = None
+        self.done: Done | None = None
+
+    @property
+    def job(self) -> str:
+        """Return the job's name."""
+        return self.info.id
 
     def move(self, state: SessionState) -> None:
         """Go on to the next state.
@@ -56,11 +103,37 @@ class Session:
         if state not in NEXT[self.state]:
             raise ValueError(f"a session that is {self.state} cannot become {state}")
         self.state = state
+        self.news.ring()
 
     @property
     def ended(self) -> bool:
         """Return whether nothing can follow."""
         return not NEXT[self.state]
+
+    async def tell(self, event: RenderEvent) -> None:
+        """Hand an event to the first reader, and leave word for the others."""
+        self._note(event)
+        await self.events.put(event)
+
+    def tell_place(self, queued: Queued) -> None:
+        """Tell the place in the queue if it has changed; what nobody reads in time is dropped."""
+        if self.queued is None or self.queued.position != queued.position:
+            self._note(queued)
+            self.events.offer(queued)
+
+    def _note(self, event: RenderEvent) -> None:
+        match event:
+            case Queued():
+                self.queued = event
+            case Accepted():
+                self.accepted = event
+            case Progress():
+                self.progress = event
+            case Done():
+                self.done = event
+            case _:
+                pass
+        self.news.ring()
 
 
 class Outbox:
@@ -81,6 +154,12 @@ class Outbox:
             self._room.clear()
             await self._room.wait()
         if self.read:
+            self._events.append(event)
+            self._news.set()
+
+    def offer(self, event: RenderEvent) -> None:
+        """Hand an event over if there is room."""
+        if self.read and len(self._events) < self._max_events:
             self._events.append(event)
             self._news.set()
 
@@ -110,43 +189,3 @@ class Outbox:
         self.read = False
         self._events.clear()
         self._room.set()
-
-
-class ProgressMeter:
-    """Steps done and the time that the rest will take, from the speed measured so far."""
-
-    SMOOTHING: Final = 0.2
-
-    def __init__(self, total_steps: int, clock: Callable[[], float]) -> None:
-        """Start measuring.
-
-        Args:
-            total_steps: How many steps are expected; the count never passes it.
-            clock: Seconds, monotone.
-        """
-        self._total_steps = max(1, total_steps)
-        self._clock = clock
-        self._step = 0
-        self._last_s = clock()
-        self._step_s: float | None = None
-
-    def advance(self, phase: str) -> Progress:
-        """Return where the work stands after one more step."""
-        now = self._clock()
-        taken, self._last_s = now - self._last_s, now
-        past = self._step_s
-        self._step_s = taken if past is None else past + self.SMOOTHING * (taken - past)
-        self._step = min(self._step + 1, self._total_steps)
-        return self._progress(phase)
-
-    def finish(self, phase: str) -> Progress:
-        """Return the last progress: all steps done, nothing left."""
-        self._step = self._total_steps
-        return self._progress(phase)
-
-    def _progress(self, phase: str) -> Progress:
-        left = self._total_steps - self._step
-        eta_seconds = left * (self._step_s or 0.0)
-        return Progress(
-            phase=phase, step=self._step, total_steps=self._total_steps, eta_seconds=eta_seconds
-        )

@@ -11,13 +11,21 @@ from typing import TypeAlias
 
 import numpy as np
 
-from bridge.errors import InvalidRequestError, UnsupportedError
+from bridge.errors import InvalidRequestError, blaming
 from bridge.limits import MAX_ID_CHARACTERS, check_position
 from bridge.messages import BYTES_PER_VALUE, samples_of, stem_kind_of
 from bridge.model_time import mid_of
 from bridge.ports import Audio, Stem, StemKind
-from bridge.request import MAX_PRIME_SECONDS, MAX_RESULT_SECONDS, ContinueRequest, check_format
-from bridge.request_messages import conditions_of, num_samples_of, plan_of
+from bridge.request import (
+    MAX_PRIME_SECONDS,
+    MAX_RESULT_SECONDS,
+    Nothing,
+    Prime,
+    RenderRequest,
+    Source,
+    check_format,
+)
+from bridge.request_messages import Verb, conditions_of, num_samples_of, plan_of
 from protos import bridge_pb2
 
 MAX_BLOCK_BYTES = 1024 * 1024
@@ -43,24 +51,36 @@ class _Claimed:
 class Upload:
     """One request, from its header to its last block."""
 
-    def __init__(self, header: bridge_pb2.ContinueHeader, drawn_seed: int) -> None:
+    def __init__(
+        self, header: bridge_pb2.ContinueHeader, drawn_seed: int, verb: Verb = Verb.CONTINUE
+    ) -> None:
         """Check the header.
 
         Args:
             header: The first message of a call.
             drawn_seed: The seed of a request that brings none.
+            verb: What is asked for: whether there must be a prime, and where the result begins.
 
         Raises:
             InvalidRequestError: A claim or a value outside its limits.
         """
+        self._verb = verb
         self._rate = header.format.sample_rate
         self._num_channels = header.format.num_channels
-        check_format(self._rate, self._num_channels)
-        self._lanes = self._claims_of(header)
-        self._check_total()
-        self._draft = self._draft_of(header, drawn_seed)
+        with blaming("header"):
+            with blaming("format"):
+                check_format(self._rate, self._num_channels)
+            self._splice = self._splice_of(header)
+            self._lanes = self._claims_of(header)
+            self._check_total()
+            self._draft = self._draft_of(header, drawn_seed)
         if SUFFIX in self._lanes:
             self._lanes[SUFFIX].start_sample = self._splice + self._draft.num_samples
+
+    @property
+    def request_id(self) -> str:
+        """Return the request's name, drawn if the header has none."""
+        return self._draft.request_id
 
     @property
     def claimed_bytes(self) -> int:
@@ -90,7 +110,7 @@ class Upload:
             )
         claim.data += block.samples
 
-    def request(self) -> ContinueRequest:
+    def request(self) -> RenderRequest:
         """Return the request, once the last block has come.
 
         Raises:
@@ -110,22 +130,52 @@ class Upload:
         )
         suffix = mid_of(self._audio(self._lanes[SUFFIX])) if SUFFIX in self._lanes else None
         conditions = replace(self._draft.conditions, stems=stems, suffix=suffix)
-        return replace(self._draft, prime=self._audio(self._lanes[PRIME]), conditions=conditions)
+        return replace(self._draft, source=self._source(), conditions=conditions)
+
+    def _source(self) -> Source:
+        if PRIME not in self._lanes:
+            return Nothing(num_channels=self._num_channels, start_sample=self._splice)
+        prime = self._lanes[PRIME]
+        return Prime(samples=self._audio(prime), start_sample=prime.start_sample)
 
     @property
     def _sample_bytes(self) -> int:
         return BYTES_PER_VALUE * self._num_channels
 
-    @property
-    def _splice(self) -> int:
-        prime = self._lanes[PRIME]
-        return prime.start_sample + prime.num_samples
-
     def _audio(self, claim: _Claimed) -> Audio:
         return samples_of(claim.data, self._num_channels)
 
+    def _splice_of(self, header: bridge_pb2.ContinueHeader) -> int:
+        """Return where the result begins."""
+        match self._verb:
+            case Verb.CONTINUE:
+                return header.prime_start_sample + header.prime_samples
+            case Verb.GENERATE:
+                return header.prime_start_sample
+            case Verb.RENDER_MIDI:
+                if not header.conditions.HasField("midi"):
+                    raise InvalidRequestError(
+                        "a MIDI part is to be played, none was given", field="conditions.midi"
+                    )
+                if header.prime_start_sample or header.HasField("anchor_sample"):
+                    raise InvalidRequestError(
+                        f"the prime starts at sample {header.prime_start_sample} with an anchor "
+                        f"at {header.anchor_sample}: here it is heard just before the part, "
+                        "so both must stay unset",
+                        field="prime_start_sample",
+                    )
+                return header.conditions.midi.start_sample
+
     def _claims_of(self, header: bridge_pb2.ContinueHeader) -> dict[Lane, _Claimed]:
-        lanes = {PRIME: _Claimed("prime", header.prime_start_sample, header.prime_samples)}
+        lanes: dict[Lane, _Claimed] = {}
+        if self._verb is not Verb.GENERATE:
+            start = self._splice - header.prime_samples
+            lanes[PRIME] = _Claimed("prime", start, header.prime_samples)
+        elif header.prime_samples:
+            raise InvalidRequestError(
+                f"the header claims {header.prime_samples} samples of prime, here 0 are allowed",
+                field="prime_samples",
+            )
         for stem in header.stems:
             kind = stem_kind_of(stem.kind)
             lane = (bridge_pb2.ROLE_STEM, kind)
@@ -137,7 +187,8 @@ class Upload:
         for lane, claim in lanes.items():
             check_position(claim.name, claim.start_sample)
             seconds = MAX_PRIME_SECONDS + (0 if lane == PRIME else MAX_RESULT_SECONDS)
-            self._check_claim(claim, seconds)
+            with blaming("stems" if lane[1] else f"{claim.name}_samples"):
+                self._check_claim(claim, seconds)
         return lanes
 
     def _check_claim(self, claim: _Claimed, seconds: int) -> None:
@@ -158,27 +209,38 @@ class Upload:
                 f"the limit is {MAX_UPLOAD_BYTES} bytes"
             )
 
-    def _draft_of(self, header: bridge_pb2.ContinueHeader, drawn_seed: int) -> ContinueRequest:
-        """Return the request with one sample of silence for a prime: all but audio is checked."""
-        for name in ("request_id", "model"):
-            _check_id(name, getattr(header, name))
-        if header.idempotency_key:
-            raise UnsupportedError("idempotency_key is not supported by this version")
+    def _draft_of(self, header: bridge_pb2.ContinueHeader, drawn_seed: int) -> RenderRequest:
+        """Return the request as if it had no prime: all but audio is checked."""
+        for name in ("request_id", "model", "idempotency_key"):
+            check_id(name, getattr(header, name))
         if header.HasField("anchor_sample"):
-            check_position("code grid", header.anchor_sample)
-        return ContinueRequest(
+            with blaming("anchor_sample"):
+                check_position("code grid", header.anchor_sample)
+        with blaming("plan"):
+            plan = plan_of(header.plan, drawn_seed)
+        with blaming("conditions"):
+            conditions = conditions_of(header.conditions)
+        with blaming("target"):
+            num_samples = self._num_samples_of(header)
+        return RenderRequest(
             request_id=header.request_id or uuid.uuid4().hex,
             sample_rate=self._rate,
-            prime=np.zeros((self._num_channels, 1), np.float32),
-            num_samples=num_samples_of(header.target, self._rate, self._splice),
-            plan=plan_of(header.plan, drawn_seed),
-            conditions=conditions_of(header.conditions),
-            prime_start_sample=header.prime_start_sample,
+            source=Nothing(num_channels=self._num_channels, start_sample=self._splice),
+            num_samples=num_samples,
+            plan=plan,
+            conditions=conditions,
             anchor_sample=header.anchor_sample if header.HasField("anchor_sample") else None,
             model=header.model,
             detached=header.detached,
+            idempotency_key=header.idempotency_key,
+            seed_drawn=not header.plan.HasField("seed"),
             write_file=header.write_file,
         )
+
+    def _num_samples_of(self, header: bridge_pb2.ContinueHeader) -> int:
+        if self._verb is Verb.RENDER_MIDI and header.target.WhichOneof("length") is None:
+            return header.conditions.midi.end_sample - header.conditions.midi.start_sample
+        return num_samples_of(header.target, self._rate, self._splice)
 
     def _claim_of(self, block: bridge_pb2.AudioBlock) -> _Claimed:
         is_stem = block.role == bridge_pb2.ROLE_STEM
@@ -207,8 +269,14 @@ class Upload:
             )
 
 
-def _check_id(name: str, text: str) -> None:
+def check_id(name: str, text: str) -> None:
+    """Refuse a name that is too long.
+
+    Raises:
+        InvalidRequestError: More than `MAX_ID_CHARACTERS`.
+    """
     if len(text) > MAX_ID_CHARACTERS:
         raise InvalidRequestError(
-            f"{name} has {len(text)} characters, the limit is {MAX_ID_CHARACTERS} characters"
+            f"{name} has {len(text)} characters, the limit is {MAX_ID_CHARACTERS} characters",
+            field=name,
         )

@@ -30,8 +30,11 @@ class Worker:
 
     def __init__(self, name: str) -> None:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=name)
+        self._client: dict[str, str] = {}
         self._served: dict[str, int] = {}
-        self._current = 0
+        self._current: dict[str, int] = {}
+        self._client_served: dict[str, int] = {}
+        self._current_client = 0
         self._deadline_s: dict[str, float] = {}
         self._waiting: list[_Turn] = []
         self._working = False
@@ -39,10 +42,18 @@ class Worker:
         self._quiet.set()
         self.turns = 0
 
+    def join(self, job: str, client: str) -> None:
+        """State whose job this is; one that nobody claims is a client of its own."""
+        self._client[job] = client
+
     def leave(self, job: str) -> None:
         """Forget a job; a turn in flight ends, its result is dropped."""
+        client = self._client.pop(job, job)
         self._served.pop(job, None)
         self._deadline_s.pop(job, None)
+        if client not in self._client.values():
+            self._current.pop(client, None)
+            self._client_served.pop(client, None)
 
     def set_deadline(self, job: str, deadline_s: float | None) -> None:
         """State when a job's next block is due; None makes it offline."""
@@ -54,7 +65,11 @@ class Worker:
     async def run(self, job: str, work: Callable[[], T]) -> T:
         """Return what the work returns, once the job's turn has come."""
         turn = _Turn(job=job, work=work, result=asyncio.get_running_loop().create_future())
-        self._served[job] = entry_count(self._served.get(job, 0), self._current)
+        client = self._client_of(job)
+        served, current = self._served.get(job, 0), self._current.get(client, 0)
+        self._served[job] = entry_count(served, current)
+        served = self._client_served.get(client, 0)
+        self._client_served[client] = entry_count(served, self._current_client)
         self._waiting.append(turn)
         self._quiet.clear()
         self._begin()
@@ -80,16 +95,32 @@ class Worker:
         name = choose([self._candidate(turn.job) for turn in self._waiting])
         turn = next(turn for turn in self._waiting if turn.job == name)
         self._waiting.remove(turn)
-        if name not in self._deadline_s:
-            self._current = self._served[name]
-        self._served[name] += 1
+        self._count(name)
         self._working = True
         self.turns += 1
         running = asyncio.get_running_loop().run_in_executor(self._thread, turn.work)
         running.add_done_callback(lambda done: self._end(turn, done))
 
     def _candidate(self, job: str) -> Candidate:
-        return Candidate(job=job, served=self._served[job], deadline_s=self._deadline_s.get(job))
+        client = self._client_of(job)
+        return Candidate(
+            job=job,
+            client=client,
+            served=self._served[job],
+            client_served=self._client_served[client],
+            deadline_s=self._deadline_s.get(job),
+        )
+
+    def _count(self, job: str) -> None:
+        client = self._client_of(job)
+        if job not in self._deadline_s:
+            self._current[client] = self._served[job]
+            self._current_client = self._client_served[client]
+        self._served[job] += 1
+        self._client_served[client] += 1
+
+    def _client_of(self, job: str) -> str:
+        return self._client.get(job, job)
 
     def _end(self, turn: _Turn, done: asyncio.Future[Any]) -> None:
         self._working = False

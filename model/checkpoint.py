@@ -1,24 +1,32 @@
-"""Published state dicts: what each of our parameters is called there, and copying them in.
+"""Published state dicts: what each of our parameters is called there, and filling modules.
 
 The one place that knows Jukebox's own names. They follow from a configuration
-alone, through the tables below. Knows nothing of files.
+alone, through the tables below. Tensors come one at a time from a `Source`, so
+that no second copy of a model is ever held. Knows nothing of files.
 """
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from model.codec import Codec
 from model.config import BlockConfig, CodecConfig, PriorConfig, TransformerConfig
 from model.errors import CheckpointError, ConfigError
 from model.prior import Prior
+from model.quantizer import Quantizer
 from model.upsampler import Upsampler
 
 Published = Codec | Prior | Upsampler
 Pairs = Iterator[tuple[str, str]]
 Table = tuple[tuple[str, str], ...]
+Place = tuple[Tensor, list[tuple[nn.Module, str]]]
+"""A tensor of a module, and the attributes that hold it."""
 
+MAP = ".w"
+"""How the keys of a transformer's linear maps end: the only tensors published in half."""
 NAMED = 10
 """How many keys of a kind an error names."""
 
@@ -90,10 +98,68 @@ def published_names(config: CodecConfig | PriorConfig) -> dict[str, str]:
     return dict(_prior(config, "") if config.upper is None else _upsampler(config, config.upper))
 
 
+@runtime_checkable
+class Source(Protocol):
+    """Tensors under published keys, read when they are asked for."""
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Return the shape of each key's tensor."""
+        ...
+
+    def dtype(self, key: str) -> torch.dtype:
+        """Return what a tensor's numbers are stored as."""
+        ...
+
+    def same(self, key: str, twin: str) -> bool:
+        """Return whether both keys are known to be one tensor, without reading them."""
+        ...
+
+    def read(self, key: str) -> Tensor:
+        """Return one tensor as it is stored."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class InMemory:
+    """A state dict as a source."""
+
+    state: Mapping[str, Tensor]
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Return the shape of each key's tensor."""
+        return shapes(self.state)
+
+    def dtype(self, key: str) -> torch.dtype:
+        """Return a tensor's type."""
+        return self.state[key].dtype
+
+    def same(self, key: str, twin: str) -> bool:
+        """Return whether both keys hold one tensor."""
+        return self.state[key] is self.state[twin]
+
+    def read(self, key: str) -> Tensor:
+        """Return the tensor itself."""
+        return self.state[key]
+
+
+def empty_module(config: CodecConfig | PriorConfig) -> Published:
+    """Return a module of these sizes without storage, on the meta device."""
+    with torch.device("meta"):
+        if isinstance(config, CodecConfig):
+            return Codec(config)
+        return Prior(config) if config.upper is None else Upsampler(config)
+
+
 def published_state(module: Published) -> dict[str, Tensor]:
     """Return the module's own tensors, not copies, under their published keys."""
     names = published_names(module.config)
     return {names[key]: tensor for key, tensor in module.state_dict().items()}
+
+
+def published_ties(module: Published) -> dict[str, str]:
+    """Return of each published key that repeats a tensor, the first key of that tensor."""
+    names = published_names(module.config)
+    return {names[twin]: names[first] for first, *twins in _tied(module) for twin in twins}
 
 
 def check_keys(wanted: Mapping[str, tuple[int, ...]], given: Mapping[str, tuple[int, ...]]) -> None:
@@ -119,29 +185,79 @@ def check_keys(wanted: Mapping[str, tuple[int, ...]], given: Mapping[str, tuple[
         raise CheckpointError("the keys do not fit; " + "; ".join(faults))
 
 
-def load_published(module: Published, state: Mapping[str, Tensor]) -> None:
-    """Copy a published state dict into a module, one tensor after the other, in our types.
-
-    Nothing is copied unless everything fits.
+def check_source(module: Published, source: Source) -> None:
+    """Pass if a module can be filled from a source, judged by names, shapes and types alone.
 
     Raises:
-        CheckpointError: Keys or shapes differ, a tensor holds no floating-point numbers, two keys
-            of one tensor hold different numbers, or the module is on the meta device.
+        CheckpointError: Keys or shapes differ, or a tensor holds no floating-point numbers.
     """
-    own = published_state(module)
-    check_keys(shapes(own), shapes(state))
-    first: dict[int, str] = {}
-    for key, tensor in own.items():
-        if tensor.is_meta:
-            raise CheckpointError(f"{key} cannot be filled: the module is on the meta device")
-        if not state[key].is_floating_point():
+    own = shapes(published_state(module))
+    check_keys(own, source.shapes())
+    for key in own:
+        if not source.dtype(key).is_floating_point:
             raise CheckpointError(
-                f"{key} holds {state[key].dtype}, expected floating-point numbers"
+                f"{key} holds {source.dtype(key)}, expected floating-point numbers"
             )
-        _check_tied(first.setdefault(tensor.data_ptr(), key), key, state)
-    with torch.no_grad():
-        for key, tensor in own.items():
-            tensor.copy_(state[key])
+
+
+def read_published(
+    module: Published, source: Source, maps: torch.dtype | None = torch.float32
+) -> Iterator[tuple[str, Tensor]]:
+    """Yield our keys with their checked tensors, one of each tied pair, read one at a time.
+
+    The transformers' maps come in the type `maps`, or as they are stored where it is None;
+    everything else in single precision, as the published code holds it.
+
+    Raises:
+        CheckpointError: See `check_source`; or two keys of one tensor hold different numbers, or a
+            tensor holds a number that is not finite, also after the conversion.
+    """
+    check_source(module, source)
+    names = published_names(module.config)
+    for keys in _tied(module):
+        first, *twins = (names[key] for key in keys)
+        tensor = source.read(first)
+        for twin in twins:
+            if not source.same(first, twin) and not torch.equal(tensor, source.read(twin)):
+                raise CheckpointError(
+                    f"{first} and {twin} differ, expected one tensor under both keys"
+                )
+        yield keys[0], _converted(first, tensor, maps)
+
+
+@torch.no_grad()
+def load_published(
+    module: Published, source: Source | Mapping[str, Tensor], maps: torch.dtype = torch.float32
+) -> None:
+    """Fill a module from published weights, one tensor after the other.
+
+    A module on the meta device is given storage tensor by tensor, so that what it holds in the
+    end and one tensor are all the memory taken. `maps` is the type of the transformers' maps of
+    such a module. Nothing is filled unless all keys, shapes and types fit.
+
+    Raises:
+        CheckpointError: See `read_published`; after a number that is not finite, or a tied pair
+            that differs, the module is partly filled.
+    """
+    tensors = source if not isinstance(source, Mapping) else InMemory(source)
+    assign(module, read_published(module, tensors, maps))
+
+
+@torch.no_grad()
+def assign(module: nn.Module, tensors: Iterator[tuple[str, Tensor]]) -> None:
+    """Put tensors into a module by its own keys: copied in place, or for lack of one, as such.
+
+    What is under several keys, as a tied head is, stays one tensor. A codebook's running means,
+    which no file holds, start at nothing.
+    """
+    places = _places(module)
+    for key, tensor in tensors:
+        _put(tensor, places[key])
+    for part in module.modules():
+        if isinstance(part, Quantizer) and part.sums.is_meta:
+            part.sums, part.counts = (
+                torch.zeros_like(mean, device="cpu") for mean in (part.sums, part.counts)
+            )
 
 
 def shapes(state: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
@@ -149,9 +265,50 @@ def shapes(state: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
     return {key: tuple(tensor.shape) for key, tensor in state.items()}
 
 
-def _check_tied(key: str, twin: str, state: Mapping[str, Tensor]) -> None:
-    if key != twin and not torch.equal(state[key], state[twin]):
-        raise CheckpointError(f"{key} and {twin} differ, expected one tensor under both keys")
+def _converted(key: str, tensor: Tensor, maps: torch.dtype | None) -> Tensor:
+    wanted = torch.float32
+    if key.endswith(MAP):
+        wanted = tensor.dtype if maps is None else maps
+    made = tensor.to(wanted)
+    # A sum is finite only if every term is.
+    if made.sum(dtype=torch.float64).isfinite():
+        return made
+    bad = int((~made.isfinite()).sum())
+    why = f"{wanted} cannot hold them" if tensor.isfinite().all() else "the file is damaged"
+    raise CheckpointError(f"{key} has {bad} numbers that are not finite: {why}")
+
+
+def _tied(module: nn.Module) -> list[list[str]]:
+    """Return the keys of each tensor of a module, those of one tensor together."""
+    keys: dict[int, list[str]] = {}
+    for key, (tensor, _) in _places(module).items():
+        keys.setdefault(id(tensor), []).append(key)
+    return list(keys.values())
+
+
+def _places(module: nn.Module) -> dict[str, Place]:
+    """Return the place of each key of the state dict."""
+    every = {
+        **dict(module.named_parameters(remove_duplicate=False)),
+        **dict(module.named_buffers(remove_duplicate=False)),
+    }
+    owners: dict[int, list[tuple[nn.Module, str]]] = {}
+    for key, tensor in every.items():
+        path, _, name = key.rpartition(".")
+        owners.setdefault(id(tensor), []).append((module.get_submodule(path), name))
+    return {key: (every[key], owners[id(every[key])]) for key in module.state_dict()}
+
+
+def _put(tensor: Tensor, place: Place) -> None:
+    """Copy a tensor to its place, or make it the place's own for lack of storage there."""
+    old, owners = place
+    if not old.is_meta:
+        old.copy_(tensor)
+        return
+    is_weight = isinstance(old, nn.Parameter)
+    made = nn.Parameter(tensor, requires_grad=old.requires_grad) if is_weight else tensor
+    for owner, name in owners:
+        setattr(owner, name, made)
 
 
 def _codec(config: CodecConfig) -> Pairs:

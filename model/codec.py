@@ -23,28 +23,36 @@ Codes = Int[Tensor, "batch frames"]
 
 
 class Conv(nn.Module):
-    """A convolution of kernel 3 that keeps the length; `past_only` sees nothing ahead."""
+    """A convolution of kernel 3 that keeps the length.
+
+    A streaming one sees nothing ahead, unless it is centred. Published ones pad
+    within the convolution: sums are rounded as they were in training.
+    """
 
     def __init__(
-        self, inputs: int, outputs: int, *, dilation: int = 1, past_only: bool = False
+        self, inputs: int, outputs: int, *, streams: bool, dilation: int = 1, centred: bool = False
     ) -> None:
         super().__init__()
-        self.conv = nn.Conv1d(inputs, outputs, 3, dilation=dilation)
-        self.padding = (2 * dilation, 0) if past_only else (dilation, dilation)
+        inside = 0 if streams else dilation
+        self.conv = nn.Conv1d(inputs, outputs, 3, dilation=dilation, padding=inside)
+        around = (dilation, dilation) if centred else (2 * dilation, 0)
+        self.padding = around if streams else (0, 0)
 
     def forward(self, signal: Signal) -> SameFrames:
         """Return the filtered signal."""
-        return self.conv(F.pad(signal, self.padding))
+        return self.conv(_padded(signal, self.padding))
 
 
 class ResidualUnit(nn.Module):
     """x + scale * pointwise(relu(dilated(relu(x))))."""
 
     def __init__(
-        self, width: int, hidden: int, *, dilation: int, past_only: bool, scale: float = 1.0
+        self, width: int, hidden: int, *, dilation: int, streams: bool, scale: float = 1.0
     ) -> None:
         super().__init__()
-        self.dilated = Conv(width, hidden, dilation=dilation, past_only=past_only)
+        self.dilated = Conv(
+            width, hidden, streams=streams, dilation=dilation, centred=dilation == 1
+        )
         self.pointwise = nn.Conv1d(hidden, width, 1)
         self.scale = scale
 
@@ -64,7 +72,7 @@ def residual_stack(block: BlockConfig, *, streams: bool, reverse: bool) -> nn.Se
                 block.width,
                 int(block.multiplier * block.width),
                 dilation=dilation,
-                past_only=streams and dilation > 1,
+                streams=streams,
                 scale=block.residual_scale(),
             )
             for dilation in dilations
@@ -77,12 +85,13 @@ class Down(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, stride: int, *, streams: bool) -> None:
         super().__init__()
-        self.conv = nn.Conv1d(inputs, outputs, 2 * stride, stride)
-        self.padding = (stride, 0) if streams else (stride // 2, stride // 2)
+        inside = 0 if streams else stride // 2
+        self.conv = nn.Conv1d(inputs, outputs, 2 * stride, stride, inside)
+        self.padding = (stride, 0) if streams else (0, 0)
 
     def forward(self, signal: Signal) -> Slower:
         """Return one output for each `stride` inputs."""
-        return self.conv(F.pad(signal, self.padding))
+        return self.conv(_padded(signal, self.padding))
 
 
 class Up(nn.Module):
@@ -90,14 +99,18 @@ class Up(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, stride: int, *, streams: bool) -> None:
         super().__init__()
-        self.conv = nn.ConvTranspose1d(inputs, outputs, 2 * stride, stride)
-        self.start = 0 if streams else stride // 2
+        inside = 0 if streams else stride // 2
+        self.conv = nn.ConvTranspose1d(inputs, outputs, 2 * stride, stride, inside)
         self.stride = stride
 
     def forward(self, signal: Signal) -> Faster:
         """Return `stride` outputs for each input."""
         length = signal.shape[-1] * self.stride
-        return self.conv(signal)[..., self.start : self.start + length]
+        return self.conv(signal)[..., :length]
+
+
+def _padded(signal: Signal, padding: tuple[int, int]) -> Float[Tensor, "batch inputs _"]:
+    return F.pad(signal, padding) if any(padding) else signal
 
 
 class EncoderBlock(nn.Module):
@@ -112,7 +125,7 @@ class EncoderBlock(nn.Module):
         self.stacks = nn.ModuleList(
             residual_stack(block, streams=streams, reverse=False) for _ in range(block.repeats)
         )
-        self.out = Conv(block.width, latent, past_only=streams)
+        self.out = Conv(block.width, latent, streams=streams)
 
     def forward(self, signal: Signal) -> Slower:
         """Return latents, `hop` times slower."""
@@ -126,7 +139,7 @@ class DecoderBlock(nn.Module):
 
     def __init__(self, block: BlockConfig, inputs: int, outputs: int, *, streams: bool) -> None:
         super().__init__()
-        self.enter = Conv(inputs, block.width)
+        self.enter = Conv(inputs, block.width, streams=streams, centred=True)
         self.stacks = nn.ModuleList(
             residual_stack(block, streams=streams, reverse=not block.decoder_widens)
             for _ in range(block.repeats)
@@ -165,7 +178,7 @@ class Level(nn.Module):
             DecoderBlock(block, latent, latent, streams=config.streams)
             for block in reversed(blocks)
         )
-        self.out = Conv(latent, 1, past_only=config.streams)
+        self.out = Conv(latent, 1, streams=config.streams)
         self.quantizer = Quantizer(config.codebook_size, latent)
 
     def latents(self, audio: MonoBatch) -> Latents:

@@ -56,8 +56,8 @@ class Composing:
     def __init__(self, bundle: Bundle, grid: Grid) -> None:
         self._composer = bundle.composer
         self._grid = grid
-        self._step_samples = self._composer.config.step_frames * grid.frame_samples
-        self._voice = Voice(step_samples=self._step_samples)
+        self.step_samples = self._composer.config.step_frames * grid.frame_samples
+        self._voice = Voice(step_samples=self.step_samples)
 
     def wanted(self, state: TimelineState) -> bool:
         """Return whether the chunk to come lacks notes that should be composed."""
@@ -81,14 +81,14 @@ class Composing:
         """
         known = state.known
         begin = max(state.settled_sample, *(last for _, last in known.spans()), 0)
-        first = -(-begin // self._step_samples)
-        last = self._chunk_end(state) // self._step_samples
+        first = -(-begin // self.step_samples)
+        last = self._chunk_end(state) // self.step_samples
         score = self._drawn(state, first, last, plan)
-        made = notes_of(score, first * self._step_samples, self._voice)
-        made = _held_from(made, score, first * self._step_samples, begin)
+        made = notes_of(score, first * self.step_samples, self._voice)
+        made = _held_from(made, score, first * self.step_samples, begin)
         notes = _joined(known.notes, score, made, begin)
         start = begin if known.composed_span is None else known.composed_span[0]
-        composed = (start, max(last * self._step_samples, begin))
+        composed = (start, max(last * self.step_samples, begin))
         return replace(state, known=replace(known, notes=notes, composed_span=composed))
 
     def _drawn(self, state: TimelineState, first: int, last: int, plan: SamplingPlan) -> Score:
@@ -114,8 +114,8 @@ class Composing:
         if 0 < offset + len(ear) < window and len(ear):
             # The step under way when the prime ended sounds like the one before it.
             steps[offset + len(ear) :] = heard(ear[-1:] * np.array([1, 0], np.float32))
-        score = score_of(state.known.notes, start * self._step_samples, window, self._step_samples)
-        at = (start + np.arange(window)) * self._step_samples
+        score = score_of(state.known.notes, start * self.step_samples, window, self.step_samples)
+        at = (start + np.arange(window)) * self.step_samples
         for begin, end in state.known.spans():
             told = (at >= max(0, begin)) & (at < end)
             steps[told] = sure(score)[told]

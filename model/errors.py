@@ -19,3 +19,7 @@ class ConditionError(ModelError):
 
 class LabelError(ModelError):
     """An artist or genre outside the model's vocabulary."""
+
+
+class WindowError(ModelError):
+    """A length, place or hop that a published model's windows cannot be laid over."""

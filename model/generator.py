@@ -21,6 +21,7 @@ from model.grid import ENCODER_REACH_FRAMES, Grid, grid_of
 from model.hearing import Hearing
 from model.inputs import Inputs
 from model.listening import FEATURES
+from model.rewinding import rewound
 from model.similarity import mel_similarity
 from model.state import TimelineState, restored
 from model.store import SHIPPED, load_bundle
@@ -151,6 +152,18 @@ class StreamingGenerator:
         """
         return restored(data)
 
+    def rewind(self, state: TimelineState, sample: int) -> TimelineState:
+        """Return the state as it was when its codes ended at the last frame before a sample.
+
+        Nothing is encoded; the first steps build the memory again. The plan that
+        made the rest makes it again where the sample ends a chunk.
+
+        Raises:
+            ConditionError: A teacher made the timeline.
+            ValueError: The sample is before the first frame's end, or not settled.
+        """
+        return rewound(state, sample, self._composing.step_samples)
+
     def warm_up(self) -> None:
         """Run every path once: encode, prefill, both samplers, both decoders."""
         random = np.random.default_rng(0)
@@ -168,12 +181,29 @@ class StreamingGenerator:
             state = self._begin(state, plan)
         elif plan.teacher != state.by_teacher:
             raise ValueError(f"teacher is {plan.teacher}, the timeline began with the other")
+        if self._forgot(state):
+            return Step(state=self._recalled(state), phase=PHASES[TOP])
         if self._composing.wanted(state):
             return Step(state=self._composing.compose(state, plan), phase=NOTES)
         if not plan.teacher:
             return Step(state=self._fast.step(state, plan), phase=PHASES[TOP])
         state, level = self._teacher.step(state, plan)
         return Step(state=state, phase=PHASES[level])
+
+    def _forgot(self, state: TimelineState) -> bool:
+        """Return whether whole chunks of codes are there that the student does not remember.
+
+        A last chunk that the prime fills is no such one: it is remembered as it
+        is settled, with what was composed after it.
+        """
+        missing = len(state.codes) // self.grid.chunk_frames - state.remembered_chunks
+        drawn = state.drawn_from < len(state.codes)
+        return not state.by_teacher and missing > (0 if drawn else 1)
+
+    def _recalled(self, state: TimelineState) -> TimelineState:
+        frames = self.grid.chunk_frames
+        first = state.remembered_chunks * frames
+        return self._fast.remember(state, state.codes[first : first + frames])
 
     def _begin(self, state: TimelineState, plan: SamplingPlan) -> TimelineState:
         """Settle the whole frames of the last chunk; the incomplete frame is dropped."""

@@ -135,7 +135,11 @@ class LyricEncoder(nn.Module):
 
     def forward(self, characters: Codes) -> Activations:
         """Return one vector a character."""
+        return self.norm(self.project(self.hidden(characters)))
+
+    def hidden(self, characters: Codes) -> Float[Tensor, "batch characters hidden"]:
+        """Return the stack's output, each character from those before it."""
         embedded = self.characters(characters[:, :-1])
         start = self.start.expand(len(characters), 1, -1)
         x = torch.cat([start, embedded], dim=1) + self.positions
-        return self.norm(self.project(self.transformer(x)))
+        return self.transformer(x)

@@ -124,3 +124,58 @@ RELEASED: dict[str, CodecConfig | PriorConfig] = {
     "prior_1b_lyrics": PRIOR_1B_LYRICS,
 }
 """By the name that the manifests give them."""
+
+FILES: dict[str, str] = {
+    "vqvae": "vqvae.pth.tar",
+    "level_0": "prior_level_0.pth.tar",
+    "level_1": "prior_level_1.pth.tar",
+    "level_2": "prior_level_2.pth.tar",
+}
+"""The published file of each part of a model."""
+
+_SHARED = {
+    "vqvae": "vqvae",
+    "level_0": "upsampler_level_0",
+    "level_1": "upsampler_level_1",
+}
+SHARED_FOLDER = "5b"
+"""Where the parts that all models share are published."""
+
+MODELS: dict[str, dict[str, str]] = {
+    "5b": {**_SHARED, "level_2": "prior_5b"},
+    "5b_lyrics": {**_SHARED, "level_2": "prior_5b_lyrics"},
+    "1b_lyrics": {**_SHARED, "level_2": "prior_1b_lyrics"},
+}
+"""The published models by name: which of `RELEASED` each part is."""
+
+LABEL_VERSIONS: dict[str, str] = {"5b": "v2", "5b_lyrics": "v2", "1b_lyrics": "v3"}
+"""Which lists of artists and genres the top level of each model knows; the upsamplers know v2."""
+UPSAMPLER_LABELS = "v2"
+
+LICENCE = "non-commercial (the publisher's own licence; this project ships none of the weights)"
+OUTPUT_LICENCE = "non-commercial: the weights' licence also covers what is made with them"
+
+REPORTED_SHA256: dict[str, str] = {
+    "vqvae": "69745413a48e887f8a3fe91b972a6f7f434021a1ce911a99187b331eb48c059a",
+    "prior_5b": "89a1dd14f5b2f9b16b3e73b53fa2138cc89fd96bb13249b4267fea471de92672",
+}
+"""Digests of published files as third parties report them; not checked by this project."""
+
+
+def cache_numbers(config: PriorConfig) -> int:
+    """Return how many numbers attention must remember of one sample, keys and values.
+
+    A layer keeps what it can still reach: a row, two rows, the prefix, the lyrics, or all.
+    """
+    shape = config.transformer
+    prefix = (shape.prefix_frames // shape.rows + 1) * shape.rows
+    reach = {
+        "row": shape.row_frames(),
+        "previous": 2 * shape.row_frames(),
+        "column": shape.frames,
+        "dense": shape.frames,
+        "prefix": prefix,
+        "encoder": config.lyrics.transformer.frames if config.lyrics else 0,
+    }
+    inner = int(shape.attention_multiplier * shape.width)
+    return 2 * inner * sum(reach[kind] for kind in shape.layer_kinds())

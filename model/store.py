@@ -126,6 +126,11 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     if not isinstance(manifest, dict):
         raise CheckpointError(f"{path} holds a {type(manifest).__name__}, expected an object")
     table = cast(dict[str, Any], manifest)
+    if table.get("kind") == "released":
+        raise CheckpointError(
+            f"{path} is that of a released model, which hears too far ahead to play live: it "
+            "samples offline, in published windows"
+        )
     missing = REQUIRED - set(table)
     if missing:
         raise CheckpointError(f"{path} lacks {sorted(missing)}")

@@ -158,9 +158,7 @@ class Attention(nn.Module):
         return self.attend(queries, before)
 
     def _prefix(self, queries: Queries, own: Pairs) -> Queries:
-        # The published prefix is one row's worth longer than the lyrics, also when they fit.
-        rows, seen = self.config.rows, self.config.prefix_frames
-        seen = (seen // rows + 1) * rows
+        seen = prefix_length(self.config)
         mask = _causal(queries.shape[1], queries)[:, :seen]
         return self.attend(queries, own[:, :seen], mask)
 
@@ -306,6 +304,14 @@ class Transformer(nn.Module):
             x, now = layer.advance(x, past, keep=keep)
             after.append(now)
         return x, tuple(after)
+
+
+def prefix_length(config: TransformerConfig) -> int:
+    """Return the positions that prefix layers see: lyrics, and more to a multiple of rows.
+
+    More even where the lyrics fill that multiple.
+    """
+    return (config.prefix_frames // config.rows + 1) * config.rows
 
 
 def _causal(frames: int, like: Tensor) -> Bool[Tensor, "frames frames"]:

@@ -30,6 +30,28 @@ class Role(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ROLE_STEM: _ClassVar[Role]
     ROLE_SUFFIX: _ClassVar[Role]
     ROLE_RESULT: _ClassVar[Role]
+
+class Pacing(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    PACING_UNSPECIFIED: _ClassVar[Pacing]
+    PACING_FAST: _ClassVar[Pacing]
+    PACING_SERVER: _ClassVar[Pacing]
+
+class JobState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    JOB_STATE_UNSPECIFIED: _ClassVar[JobState]
+    JOB_STATE_QUEUED: _ClassVar[JobState]
+    JOB_STATE_RUNNING: _ClassVar[JobState]
+    JOB_STATE_DONE: _ClassVar[JobState]
+    JOB_STATE_FAILED: _ClassVar[JobState]
+    JOB_STATE_CANCELLED: _ClassVar[JobState]
+
+class Mark(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    MARK_UNSPECIFIED: _ClassVar[Mark]
+    MARK_NONE: _ClassVar[Mark]
+    MARK_KEPT: _ClassVar[Mark]
+    MARK_REJECTED: _ClassVar[Mark]
 STEM_KIND_UNSPECIFIED: StemKind
 STEM_KIND_MIX: StemKind
 STEM_KIND_DRUMS: StemKind
@@ -45,6 +67,19 @@ ROLE_PRIME: Role
 ROLE_STEM: Role
 ROLE_SUFFIX: Role
 ROLE_RESULT: Role
+PACING_UNSPECIFIED: Pacing
+PACING_FAST: Pacing
+PACING_SERVER: Pacing
+JOB_STATE_UNSPECIFIED: JobState
+JOB_STATE_QUEUED: JobState
+JOB_STATE_RUNNING: JobState
+JOB_STATE_DONE: JobState
+JOB_STATE_FAILED: JobState
+JOB_STATE_CANCELLED: JobState
+MARK_UNSPECIFIED: Mark
+MARK_NONE: Mark
+MARK_KEPT: Mark
+MARK_REJECTED: Mark
 
 class Labels(_message.Message):
     __slots__ = ("artist", "genre")
@@ -235,7 +270,7 @@ class ContinueRequest(_message.Message):
     def __init__(self, header: _Optional[_Union[ContinueHeader, _Mapping]] = ..., audio: _Optional[_Union[AudioBlock, _Mapping]] = ...) -> None: ...
 
 class Accepted(_message.Message):
-    __slots__ = ("request_id", "seed", "anchor_sample", "splice_sample", "expected_samples", "codec_fidelity", "advice", "model", "fingerprint")
+    __slots__ = ("request_id", "seed", "anchor_sample", "splice_sample", "expected_samples", "codec_fidelity", "advice", "model", "fingerprint", "job_id")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     SEED_FIELD_NUMBER: _ClassVar[int]
     ANCHOR_SAMPLE_FIELD_NUMBER: _ClassVar[int]
@@ -245,6 +280,7 @@ class Accepted(_message.Message):
     ADVICE_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     FINGERPRINT_FIELD_NUMBER: _ClassVar[int]
+    JOB_ID_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     seed: int
     anchor_sample: int
@@ -254,7 +290,20 @@ class Accepted(_message.Message):
     advice: str
     model: str
     fingerprint: str
-    def __init__(self, request_id: _Optional[str] = ..., seed: _Optional[int] = ..., anchor_sample: _Optional[int] = ..., splice_sample: _Optional[int] = ..., expected_samples: _Optional[int] = ..., codec_fidelity: _Optional[float] = ..., advice: _Optional[str] = ..., model: _Optional[str] = ..., fingerprint: _Optional[str] = ...) -> None: ...
+    job_id: str
+    def __init__(self, request_id: _Optional[str] = ..., seed: _Optional[int] = ..., anchor_sample: _Optional[int] = ..., splice_sample: _Optional[int] = ..., expected_samples: _Optional[int] = ..., codec_fidelity: _Optional[float] = ..., advice: _Optional[str] = ..., model: _Optional[str] = ..., fingerprint: _Optional[str] = ..., job_id: _Optional[str] = ...) -> None: ...
+
+class Queued(_message.Message):
+    __slots__ = ("job_id", "request_id", "position", "eta_seconds")
+    JOB_ID_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    POSITION_FIELD_NUMBER: _ClassVar[int]
+    ETA_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    job_id: str
+    request_id: str
+    position: int
+    eta_seconds: float
+    def __init__(self, job_id: _Optional[str] = ..., request_id: _Optional[str] = ..., position: _Optional[int] = ..., eta_seconds: _Optional[float] = ...) -> None: ...
 
 class Progress(_message.Message):
     __slots__ = ("phase", "step", "total_steps", "eta_seconds")
@@ -291,23 +340,367 @@ class Done(_message.Message):
     def __init__(self, take_id: _Optional[str] = ..., path: _Optional[str] = ..., sha256: _Optional[str] = ..., num_samples: _Optional[int] = ..., rtf: _Optional[float] = ..., first_audio_ms: _Optional[float] = ..., gain_db: _Optional[float] = ..., licence: _Optional[str] = ..., lead_in: _Optional[bytes] = ...) -> None: ...
 
 class RenderEvent(_message.Message):
-    __slots__ = ("accepted", "progress", "audio", "done")
+    __slots__ = ("accepted", "progress", "audio", "done", "queued", "variation")
     ACCEPTED_FIELD_NUMBER: _ClassVar[int]
     PROGRESS_FIELD_NUMBER: _ClassVar[int]
     AUDIO_FIELD_NUMBER: _ClassVar[int]
     DONE_FIELD_NUMBER: _ClassVar[int]
+    QUEUED_FIELD_NUMBER: _ClassVar[int]
+    VARIATION_FIELD_NUMBER: _ClassVar[int]
     accepted: Accepted
     progress: Progress
     audio: AudioBlock
     done: Done
-    def __init__(self, accepted: _Optional[_Union[Accepted, _Mapping]] = ..., progress: _Optional[_Union[Progress, _Mapping]] = ..., audio: _Optional[_Union[AudioBlock, _Mapping]] = ..., done: _Optional[_Union[Done, _Mapping]] = ...) -> None: ...
+    queued: Queued
+    variation: int
+    def __init__(self, accepted: _Optional[_Union[Accepted, _Mapping]] = ..., progress: _Optional[_Union[Progress, _Mapping]] = ..., audio: _Optional[_Union[AudioBlock, _Mapping]] = ..., done: _Optional[_Union[Done, _Mapping]] = ..., queued: _Optional[_Union[Queued, _Mapping]] = ..., variation: _Optional[int] = ...) -> None: ...
+
+class LevelCodes(_message.Message):
+    __slots__ = ("level", "codes")
+    LEVEL_FIELD_NUMBER: _ClassVar[int]
+    CODES_FIELD_NUMBER: _ClassVar[int]
+    level: int
+    codes: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, level: _Optional[int] = ..., codes: _Optional[_Iterable[int]] = ...) -> None: ...
+
+class UpsampleRequest(_message.Message):
+    __slots__ = ("format", "model", "start_sample", "levels", "finest_level", "conditions", "target", "plan", "detached", "idempotency_key", "request_id", "write_file")
+    FORMAT_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    START_SAMPLE_FIELD_NUMBER: _ClassVar[int]
+    LEVELS_FIELD_NUMBER: _ClassVar[int]
+    FINEST_LEVEL_FIELD_NUMBER: _ClassVar[int]
+    CONDITIONS_FIELD_NUMBER: _ClassVar[int]
+    TARGET_FIELD_NUMBER: _ClassVar[int]
+    PLAN_FIELD_NUMBER: _ClassVar[int]
+    DETACHED_FIELD_NUMBER: _ClassVar[int]
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    WRITE_FILE_FIELD_NUMBER: _ClassVar[int]
+    format: AudioFormat
+    model: str
+    start_sample: int
+    levels: _containers.RepeatedCompositeFieldContainer[LevelCodes]
+    finest_level: int
+    conditions: Conditions
+    target: Target
+    plan: Plan
+    detached: bool
+    idempotency_key: str
+    request_id: str
+    write_file: bool
+    def __init__(self, format: _Optional[_Union[AudioFormat, _Mapping]] = ..., model: _Optional[str] = ..., start_sample: _Optional[int] = ..., levels: _Optional[_Iterable[_Union[LevelCodes, _Mapping]]] = ..., finest_level: _Optional[int] = ..., conditions: _Optional[_Union[Conditions, _Mapping]] = ..., target: _Optional[_Union[Target, _Mapping]] = ..., plan: _Optional[_Union[Plan, _Mapping]] = ..., detached: _Optional[bool] = ..., idempotency_key: _Optional[str] = ..., request_id: _Optional[str] = ..., write_file: _Optional[bool] = ...) -> None: ...
+
+class VaryRequest(_message.Message):
+    __slots__ = ("take_id", "from_bar", "from_sample", "variations", "target", "plan", "detached", "idempotency_key", "request_id", "write_file")
+    TAKE_ID_FIELD_NUMBER: _ClassVar[int]
+    FROM_BAR_FIELD_NUMBER: _ClassVar[int]
+    FROM_SAMPLE_FIELD_NUMBER: _ClassVar[int]
+    VARIATIONS_FIELD_NUMBER: _ClassVar[int]
+    TARGET_FIELD_NUMBER: _ClassVar[int]
+    PLAN_FIELD_NUMBER: _ClassVar[int]
+    DETACHED_FIELD_NUMBER: _ClassVar[int]
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    WRITE_FILE_FIELD_NUMBER: _ClassVar[int]
+    take_id: str
+    from_bar: float
+    from_sample: int
+    variations: int
+    target: Target
+    plan: Plan
+    detached: bool
+    idempotency_key: str
+    request_id: str
+    write_file: bool
+    def __init__(self, take_id: _Optional[str] = ..., from_bar: _Optional[float] = ..., from_sample: _Optional[int] = ..., variations: _Optional[int] = ..., target: _Optional[_Union[Target, _Mapping]] = ..., plan: _Optional[_Union[Plan, _Mapping]] = ..., detached: _Optional[bool] = ..., idempotency_key: _Optional[str] = ..., request_id: _Optional[str] = ..., write_file: _Optional[bool] = ...) -> None: ...
+
+class LiveRequest(_message.Message):
+    __slots__ = ("header", "audio", "continuation", "credit", "stop")
+    HEADER_FIELD_NUMBER: _ClassVar[int]
+    AUDIO_FIELD_NUMBER: _ClassVar[int]
+    CONTINUATION_FIELD_NUMBER: _ClassVar[int]
+    CREDIT_FIELD_NUMBER: _ClassVar[int]
+    STOP_FIELD_NUMBER: _ClassVar[int]
+    header: LiveHeader
+    audio: AudioBlock
+    continuation: LiveContinuation
+    credit: LiveCredit
+    stop: LiveStop
+    def __init__(self, header: _Optional[_Union[LiveHeader, _Mapping]] = ..., audio: _Optional[_Union[AudioBlock, _Mapping]] = ..., continuation: _Optional[_Union[LiveContinuation, _Mapping]] = ..., credit: _Optional[_Union[LiveCredit, _Mapping]] = ..., stop: _Optional[_Union[LiveStop, _Mapping]] = ...) -> None: ...
+
+class LiveHeader(_message.Message):
+    __slots__ = ("format", "model", "start_sample", "conditions", "plan", "pacing", "credit_samples", "request_id")
+    FORMAT_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    START_SAMPLE_FIELD_NUMBER: _ClassVar[int]
+    CONDITIONS_FIELD_NUMBER: _ClassVar[int]
+    PLAN_FIELD_NUMBER: _ClassVar[int]
+    PACING_FIELD_NUMBER: _ClassVar[int]
+    CREDIT_SAMPLES_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    format: AudioFormat
+    model: str
+    start_sample: int
+    conditions: Conditions
+    plan: Plan
+    pacing: Pacing
+    credit_samples: int
+    request_id: str
+    def __init__(self, format: _Optional[_Union[AudioFormat, _Mapping]] = ..., model: _Optional[str] = ..., start_sample: _Optional[int] = ..., conditions: _Optional[_Union[Conditions, _Mapping]] = ..., plan: _Optional[_Union[Plan, _Mapping]] = ..., pacing: _Optional[_Union[Pacing, str]] = ..., credit_samples: _Optional[int] = ..., request_id: _Optional[str] = ...) -> None: ...
+
+class LiveContinuation(_message.Message):
+    __slots__ = ("splice_sample", "target", "plan", "request_id", "write_file")
+    SPLICE_SAMPLE_FIELD_NUMBER: _ClassVar[int]
+    TARGET_FIELD_NUMBER: _ClassVar[int]
+    PLAN_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    WRITE_FILE_FIELD_NUMBER: _ClassVar[int]
+    splice_sample: int
+    target: Target
+    plan: Plan
+    request_id: str
+    write_file: bool
+    def __init__(self, splice_sample: _Optional[int] = ..., target: _Optional[_Union[Target, _Mapping]] = ..., plan: _Optional[_Union[Plan, _Mapping]] = ..., request_id: _Optional[str] = ..., write_file: _Optional[bool] = ...) -> None: ...
+
+class LiveCredit(_message.Message):
+    __slots__ = ("num_samples",)
+    NUM_SAMPLES_FIELD_NUMBER: _ClassVar[int]
+    num_samples: int
+    def __init__(self, num_samples: _Optional[int] = ...) -> None: ...
+
+class LiveStop(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class LiveEvent(_message.Message):
+    __slots__ = ("opened", "heard", "render", "stopped", "failed")
+    OPENED_FIELD_NUMBER: _ClassVar[int]
+    HEARD_FIELD_NUMBER: _ClassVar[int]
+    RENDER_FIELD_NUMBER: _ClassVar[int]
+    STOPPED_FIELD_NUMBER: _ClassVar[int]
+    FAILED_FIELD_NUMBER: _ClassVar[int]
+    opened: LiveOpened
+    heard: LiveHeard
+    render: RenderEvent
+    stopped: LiveStopped
+    failed: LiveFailed
+    def __init__(self, opened: _Optional[_Union[LiveOpened, _Mapping]] = ..., heard: _Optional[_Union[LiveHeard, _Mapping]] = ..., render: _Optional[_Union[RenderEvent, _Mapping]] = ..., stopped: _Optional[_Union[LiveStopped, _Mapping]] = ..., failed: _Optional[_Union[LiveFailed, _Mapping]] = ...) -> None: ...
+
+class LiveOpened(_message.Message):
+    __slots__ = ("session_id", "model", "fingerprint", "anchor_sample")
+    SESSION_ID_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    FINGERPRINT_FIELD_NUMBER: _ClassVar[int]
+    ANCHOR_SAMPLE_FIELD_NUMBER: _ClassVar[int]
+    session_id: str
+    model: str
+    fingerprint: str
+    anchor_sample: int
+    def __init__(self, session_id: _Optional[str] = ..., model: _Optional[str] = ..., fingerprint: _Optional[str] = ..., anchor_sample: _Optional[int] = ...) -> None: ...
+
+class LiveHeard(_message.Message):
+    __slots__ = ("received_sample", "prefilled_sample")
+    RECEIVED_SAMPLE_FIELD_NUMBER: _ClassVar[int]
+    PREFILLED_SAMPLE_FIELD_NUMBER: _ClassVar[int]
+    received_sample: int
+    prefilled_sample: int
+    def __init__(self, received_sample: _Optional[int] = ..., prefilled_sample: _Optional[int] = ...) -> None: ...
+
+class LiveStopped(_message.Message):
+    __slots__ = ("request_id", "end_sample")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    END_SAMPLE_FIELD_NUMBER: _ClassVar[int]
+    request_id: str
+    end_sample: int
+    def __init__(self, request_id: _Optional[str] = ..., end_sample: _Optional[int] = ...) -> None: ...
+
+class LiveFailed(_message.Message):
+    __slots__ = ("request_id", "code", "reason", "message", "field")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    CODE_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    FIELD_FIELD_NUMBER: _ClassVar[int]
+    request_id: str
+    code: str
+    reason: str
+    message: str
+    field: str
+    def __init__(self, request_id: _Optional[str] = ..., code: _Optional[str] = ..., reason: _Optional[str] = ..., message: _Optional[str] = ..., field: _Optional[str] = ...) -> None: ...
+
+class WatchRequest(_message.Message):
+    __slots__ = ("job_id", "from_sample")
+    JOB_ID_FIELD_NUMBER: _ClassVar[int]
+    FROM_SAMPLE_FIELD_NUMBER: _ClassVar[int]
+    job_id: str
+    from_sample: int
+    def __init__(self, job_id: _Optional[str] = ..., from_sample: _Optional[int] = ...) -> None: ...
+
+class CancelRequest(_message.Message):
+    __slots__ = ("job_id",)
+    JOB_ID_FIELD_NUMBER: _ClassVar[int]
+    job_id: str
+    def __init__(self, job_id: _Optional[str] = ...) -> None: ...
+
+class CancelResponse(_message.Message):
+    __slots__ = ("job",)
+    JOB_FIELD_NUMBER: _ClassVar[int]
+    job: Job
+    def __init__(self, job: _Optional[_Union[Job, _Mapping]] = ...) -> None: ...
+
+class Job(_message.Message):
+    __slots__ = ("job_id", "request_id", "client_id", "state", "position", "eta_seconds", "phase", "step", "total_steps", "detached", "take_id", "error", "model", "created_seconds")
+    JOB_ID_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    CLIENT_ID_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    POSITION_FIELD_NUMBER: _ClassVar[int]
+    ETA_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    PHASE_FIELD_NUMBER: _ClassVar[int]
+    STEP_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_STEPS_FIELD_NUMBER: _ClassVar[int]
+    DETACHED_FIELD_NUMBER: _ClassVar[int]
+    TAKE_ID_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    CREATED_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    job_id: str
+    request_id: str
+    client_id: str
+    state: JobState
+    position: int
+    eta_seconds: float
+    phase: str
+    step: int
+    total_steps: int
+    detached: bool
+    take_id: str
+    error: str
+    model: str
+    created_seconds: float
+    def __init__(self, job_id: _Optional[str] = ..., request_id: _Optional[str] = ..., client_id: _Optional[str] = ..., state: _Optional[_Union[JobState, str]] = ..., position: _Optional[int] = ..., eta_seconds: _Optional[float] = ..., phase: _Optional[str] = ..., step: _Optional[int] = ..., total_steps: _Optional[int] = ..., detached: _Optional[bool] = ..., take_id: _Optional[str] = ..., error: _Optional[str] = ..., model: _Optional[str] = ..., created_seconds: _Optional[float] = ...) -> None: ...
+
+class ListJobsRequest(_message.Message):
+    __slots__ = ("states",)
+    STATES_FIELD_NUMBER: _ClassVar[int]
+    states: _containers.RepeatedScalarFieldContainer[JobState]
+    def __init__(self, states: _Optional[_Iterable[_Union[JobState, str]]] = ...) -> None: ...
+
+class ListJobsResponse(_message.Message):
+    __slots__ = ("jobs",)
+    JOBS_FIELD_NUMBER: _ClassVar[int]
+    jobs: _containers.RepeatedCompositeFieldContainer[Job]
+    def __init__(self, jobs: _Optional[_Iterable[_Union[Job, _Mapping]]] = ...) -> None: ...
+
+class Take(_message.Message):
+    __slots__ = ("take_id", "name", "mark", "parent_id", "departure_sample", "request_id", "format", "anchor_sample", "splice_sample", "num_samples", "plan", "model", "fingerprint", "licence", "sha256", "gain_db", "created_seconds")
+    TAKE_ID_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    MARK_FIELD_NUMBER: _ClassVar[int]
+    PARENT_ID_FIELD_NUMBER: _ClassVar[int]
+    DEPARTURE_SAMPLE_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    FORMAT_FIELD_NUMBER: _ClassVar[int]
+    ANCHOR_SAMPLE_FIELD_NUMBER: _ClassVar[int]
+    SPLICE_SAMPLE_FIELD_NUMBER: _ClassVar[int]
+    NUM_SAMPLES_FIELD_NUMBER: _ClassVar[int]
+    PLAN_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    FINGERPRINT_FIELD_NUMBER: _ClassVar[int]
+    LICENCE_FIELD_NUMBER: _ClassVar[int]
+    SHA256_FIELD_NUMBER: _ClassVar[int]
+    GAIN_DB_FIELD_NUMBER: _ClassVar[int]
+    CREATED_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    take_id: str
+    name: str
+    mark: Mark
+    parent_id: str
+    departure_sample: int
+    request_id: str
+    format: AudioFormat
+    anchor_sample: int
+    splice_sample: int
+    num_samples: int
+    plan: Plan
+    model: str
+    fingerprint: str
+    licence: str
+    sha256: str
+    gain_db: float
+    created_seconds: float
+    def __init__(self, take_id: _Optional[str] = ..., name: _Optional[str] = ..., mark: _Optional[_Union[Mark, str]] = ..., parent_id: _Optional[str] = ..., departure_sample: _Optional[int] = ..., request_id: _Optional[str] = ..., format: _Optional[_Union[AudioFormat, _Mapping]] = ..., anchor_sample: _Optional[int] = ..., splice_sample: _Optional[int] = ..., num_samples: _Optional[int] = ..., plan: _Optional[_Union[Plan, _Mapping]] = ..., model: _Optional[str] = ..., fingerprint: _Optional[str] = ..., licence: _Optional[str] = ..., sha256: _Optional[str] = ..., gain_db: _Optional[float] = ..., created_seconds: _Optional[float] = ...) -> None: ...
+
+class ListTakesRequest(_message.Message):
+    __slots__ = ("page_size", "page_token", "mark", "parent_id")
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    MARK_FIELD_NUMBER: _ClassVar[int]
+    PARENT_ID_FIELD_NUMBER: _ClassVar[int]
+    page_size: int
+    page_token: str
+    mark: Mark
+    parent_id: str
+    def __init__(self, page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., mark: _Optional[_Union[Mark, str]] = ..., parent_id: _Optional[str] = ...) -> None: ...
+
+class ListTakesResponse(_message.Message):
+    __slots__ = ("takes", "next_page_token")
+    TAKES_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    takes: _containers.RepeatedCompositeFieldContainer[Take]
+    next_page_token: str
+    def __init__(self, takes: _Optional[_Iterable[_Union[Take, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
+class GetTakeRequest(_message.Message):
+    __slots__ = ("take_id",)
+    TAKE_ID_FIELD_NUMBER: _ClassVar[int]
+    take_id: str
+    def __init__(self, take_id: _Optional[str] = ...) -> None: ...
+
+class TagTakeRequest(_message.Message):
+    __slots__ = ("take_id", "mark", "name")
+    TAKE_ID_FIELD_NUMBER: _ClassVar[int]
+    MARK_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    take_id: str
+    mark: Mark
+    name: str
+    def __init__(self, take_id: _Optional[str] = ..., mark: _Optional[_Union[Mark, str]] = ..., name: _Optional[str] = ...) -> None: ...
+
+class ExportTakeRequest(_message.Message):
+    __slots__ = ("take_id", "write_file")
+    TAKE_ID_FIELD_NUMBER: _ClassVar[int]
+    WRITE_FILE_FIELD_NUMBER: _ClassVar[int]
+    take_id: str
+    write_file: bool
+    def __init__(self, take_id: _Optional[str] = ..., write_file: _Optional[bool] = ...) -> None: ...
+
+class ExportEvent(_message.Message):
+    __slots__ = ("header", "data")
+    HEADER_FIELD_NUMBER: _ClassVar[int]
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    header: ExportHeader
+    data: bytes
+    def __init__(self, header: _Optional[_Union[ExportHeader, _Mapping]] = ..., data: _Optional[bytes] = ...) -> None: ...
+
+class ExportHeader(_message.Message):
+    __slots__ = ("file_name", "path", "size_bytes", "file_sha256")
+    FILE_NAME_FIELD_NUMBER: _ClassVar[int]
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    FILE_SHA256_FIELD_NUMBER: _ClassVar[int]
+    file_name: str
+    path: str
+    size_bytes: int
+    file_sha256: str
+    def __init__(self, file_name: _Optional[str] = ..., path: _Optional[str] = ..., size_bytes: _Optional[int] = ..., file_sha256: _Optional[str] = ...) -> None: ...
 
 class ListModelsRequest(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
 class Model(_message.Message):
-    __slots__ = ("name", "fingerprint", "sample_rate", "streams", "supports", "artists", "genres", "licence", "output_licence")
+    __slots__ = ("name", "fingerprint", "sample_rate", "streams", "supports", "artists", "genres", "licence", "output_licence", "loaded")
     NAME_FIELD_NUMBER: _ClassVar[int]
     FINGERPRINT_FIELD_NUMBER: _ClassVar[int]
     SAMPLE_RATE_FIELD_NUMBER: _ClassVar[int]
@@ -317,6 +710,7 @@ class Model(_message.Message):
     GENRES_FIELD_NUMBER: _ClassVar[int]
     LICENCE_FIELD_NUMBER: _ClassVar[int]
     OUTPUT_LICENCE_FIELD_NUMBER: _ClassVar[int]
+    LOADED_FIELD_NUMBER: _ClassVar[int]
     name: str
     fingerprint: str
     sample_rate: int
@@ -326,10 +720,69 @@ class Model(_message.Message):
     genres: _containers.RepeatedScalarFieldContainer[str]
     licence: str
     output_licence: str
-    def __init__(self, name: _Optional[str] = ..., fingerprint: _Optional[str] = ..., sample_rate: _Optional[int] = ..., streams: _Optional[bool] = ..., supports: _Optional[_Iterable[str]] = ..., artists: _Optional[_Iterable[str]] = ..., genres: _Optional[_Iterable[str]] = ..., licence: _Optional[str] = ..., output_licence: _Optional[str] = ...) -> None: ...
+    loaded: bool
+    def __init__(self, name: _Optional[str] = ..., fingerprint: _Optional[str] = ..., sample_rate: _Optional[int] = ..., streams: _Optional[bool] = ..., supports: _Optional[_Iterable[str]] = ..., artists: _Optional[_Iterable[str]] = ..., genres: _Optional[_Iterable[str]] = ..., licence: _Optional[str] = ..., output_licence: _Optional[str] = ..., loaded: _Optional[bool] = ...) -> None: ...
 
 class ListModelsResponse(_message.Message):
     __slots__ = ("models",)
     MODELS_FIELD_NUMBER: _ClassVar[int]
     models: _containers.RepeatedCompositeFieldContainer[Model]
     def __init__(self, models: _Optional[_Iterable[_Union[Model, _Mapping]]] = ...) -> None: ...
+
+class LoadModelRequest(_message.Message):
+    __slots__ = ("name",)
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    def __init__(self, name: _Optional[str] = ...) -> None: ...
+
+class UnloadModelRequest(_message.Message):
+    __slots__ = ("name",)
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    def __init__(self, name: _Optional[str] = ...) -> None: ...
+
+class ListStylesRequest(_message.Message):
+    __slots__ = ("model",)
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    def __init__(self, model: _Optional[str] = ...) -> None: ...
+
+class ListStylesResponse(_message.Message):
+    __slots__ = ("artists", "genres")
+    ARTISTS_FIELD_NUMBER: _ClassVar[int]
+    GENRES_FIELD_NUMBER: _ClassVar[int]
+    artists: _containers.RepeatedScalarFieldContainer[str]
+    genres: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, artists: _Optional[_Iterable[str]] = ..., genres: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class GetStatsRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class Stats(_message.Message):
+    __slots__ = ("queued_jobs", "running_jobs", "done_jobs", "failed_jobs", "cancelled_jobs", "model_turns", "sound_turns", "takes", "kept_takes", "stored_bytes", "max_stored_bytes", "uptime_seconds")
+    QUEUED_JOBS_FIELD_NUMBER: _ClassVar[int]
+    RUNNING_JOBS_FIELD_NUMBER: _ClassVar[int]
+    DONE_JOBS_FIELD_NUMBER: _ClassVar[int]
+    FAILED_JOBS_FIELD_NUMBER: _ClassVar[int]
+    CANCELLED_JOBS_FIELD_NUMBER: _ClassVar[int]
+    MODEL_TURNS_FIELD_NUMBER: _ClassVar[int]
+    SOUND_TURNS_FIELD_NUMBER: _ClassVar[int]
+    TAKES_FIELD_NUMBER: _ClassVar[int]
+    KEPT_TAKES_FIELD_NUMBER: _ClassVar[int]
+    STORED_BYTES_FIELD_NUMBER: _ClassVar[int]
+    MAX_STORED_BYTES_FIELD_NUMBER: _ClassVar[int]
+    UPTIME_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    queued_jobs: int
+    running_jobs: int
+    done_jobs: int
+    failed_jobs: int
+    cancelled_jobs: int
+    model_turns: int
+    sound_turns: int
+    takes: int
+    kept_takes: int
+    stored_bytes: int
+    max_stored_bytes: int
+    uptime_seconds: float
+    def __init__(self, queued_jobs: _Optional[int] = ..., running_jobs: _Optional[int] = ..., done_jobs: _Optional[int] = ..., failed_jobs: _Optional[int] = ..., cancelled_jobs: _Optional[int] = ..., model_turns: _Optional[int] = ..., sound_turns: _Optional[int] = ..., takes: _Optional[int] = ..., kept_takes: _Optional[int] = ..., stored_bytes: _Optional[int] = ..., max_stored_bytes: _Optional[int] = ..., uptime_seconds: _Optional[float] = ...) -> None: ...

@@ -39,10 +39,90 @@ class BridgeStub:
                 request_serializer=protos_dot_bridge__pb2.ContinueRequest.SerializeToString,
                 response_deserializer=protos_dot_bridge__pb2.RenderEvent.FromString,
                 _registered_method=True)
+        self.Generate = channel.stream_stream(
+                '/jukebox.bridge.v1.Bridge/Generate',
+                request_serializer=protos_dot_bridge__pb2.ContinueRequest.SerializeToString,
+                response_deserializer=protos_dot_bridge__pb2.RenderEvent.FromString,
+                _registered_method=True)
+        self.RenderMidi = channel.stream_stream(
+                '/jukebox.bridge.v1.Bridge/RenderMidi',
+                request_serializer=protos_dot_bridge__pb2.ContinueRequest.SerializeToString,
+                response_deserializer=protos_dot_bridge__pb2.RenderEvent.FromString,
+                _registered_method=True)
+        self.Upsample = channel.unary_stream(
+                '/jukebox.bridge.v1.Bridge/Upsample',
+                request_serializer=protos_dot_bridge__pb2.UpsampleRequest.SerializeToString,
+                response_deserializer=protos_dot_bridge__pb2.RenderEvent.FromString,
+                _registered_method=True)
+        self.Vary = channel.unary_stream(
+                '/jukebox.bridge.v1.Bridge/Vary',
+                request_serializer=protos_dot_bridge__pb2.VaryRequest.SerializeToString,
+                response_deserializer=protos_dot_bridge__pb2.RenderEvent.FromString,
+                _registered_method=True)
+        self.Live = channel.stream_stream(
+                '/jukebox.bridge.v1.Bridge/Live',
+                request_serializer=protos_dot_bridge__pb2.LiveRequest.SerializeToString,
+                response_deserializer=protos_dot_bridge__pb2.LiveEvent.FromString,
+                _registered_method=True)
+        self.Watch = channel.unary_stream(
+                '/jukebox.bridge.v1.Bridge/Watch',
+                request_serializer=protos_dot_bridge__pb2.WatchRequest.SerializeToString,
+                response_deserializer=protos_dot_bridge__pb2.RenderEvent.FromString,
+                _registered_method=True)
+        self.Cancel = channel.unary_unary(
+                '/jukebox.bridge.v1.Bridge/Cancel',
+                request_serializer=protos_dot_bridge__pb2.CancelRequest.SerializeToString,
+                response_deserializer=protos_dot_bridge__pb2.CancelResponse.FromString,
+                _registered_method=True)
+        self.ListJobs = channel.unary_unary(
+                '/jukebox.bridge.v1.Bridge/ListJobs',
+                request_serializer=protos_dot_bridge__pb2.ListJobsRequest.SerializeToString,
+                response_deserializer=protos_dot_bridge__pb2.ListJobsResponse.FromString,
+                _registered_method=True)
+        self.ListTakes = channel.unary_unary(
+                '/jukebox.bridge.v1.Bridge/ListTakes',
+                request_serializer=protos_dot_bridge__pb2.ListTakesRequest.SerializeToString,
+                response_deserializer=protos_dot_bridge__pb2.ListTakesResponse.FromString,
+                _registered_method=True)
+        self.GetTake = channel.unary_unary(
+                '/jukebox.bridge.v1.Bridge/GetTake',
+                request_serializer=protos_dot_bridge__pb2.GetTakeRequest.SerializeToString,
+                response_deserializer=protos_dot_bridge__pb2.Take.FromString,
+                _registered_method=True)
+        self.TagTake = channel.unary_unary(
+                '/jukebox.bridge.v1.Bridge/TagTake',
+                request_serializer=protos_dot_bridge__pb2.TagTakeRequest.SerializeToString,
+                response_deserializer=protos_dot_bridge__pb2.Take.FromString,
+                _registered_method=True)
+        self.ExportTake = channel.unary_stream(
+                '/jukebox.bridge.v1.Bridge/ExportTake',
+                request_serializer=protos_dot_bridge__pb2.ExportTakeRequest.SerializeToString,
+                response_deserializer=protos_dot_bridge__pb2.ExportEvent.FromString,
+                _registered_method=True)
         self.ListModels = channel.unary_unary(
                 '/jukebox.bridge.v1.Bridge/ListModels',
                 request_serializer=protos_dot_bridge__pb2.ListModelsRequest.SerializeToString,
                 response_deserializer=protos_dot_bridge__pb2.ListModelsResponse.FromString,
+                _registered_method=True)
+        self.LoadModel = channel.unary_unary(
+                '/jukebox.bridge.v1.Bridge/LoadModel',
+                request_serializer=protos_dot_bridge__pb2.LoadModelRequest.SerializeToString,
+                response_deserializer=protos_dot_bridge__pb2.Model.FromString,
+                _registered_method=True)
+        self.UnloadModel = channel.unary_unary(
+                '/jukebox.bridge.v1.Bridge/UnloadModel',
+                request_serializer=protos_dot_bridge__pb2.UnloadModelRequest.SerializeToString,
+                response_deserializer=protos_dot_bridge__pb2.Model.FromString,
+                _registered_method=True)
+        self.ListStyles = channel.unary_unary(
+                '/jukebox.bridge.v1.Bridge/ListStyles',
+                request_serializer=protos_dot_bridge__pb2.ListStylesRequest.SerializeToString,
+                response_deserializer=protos_dot_bridge__pb2.ListStylesResponse.FromString,
+                _registered_method=True)
+        self.GetStats = channel.unary_unary(
+                '/jukebox.bridge.v1.Bridge/GetStats',
+                request_serializer=protos_dot_bridge__pb2.GetStatsRequest.SerializeToString,
+                response_deserializer=protos_dot_bridge__pb2.Stats.FromString,
                 _registered_method=True)
 
 
@@ -58,8 +138,126 @@ class BridgeServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Generate(self, request_iterator, context):
+        """Makes music from the conditions alone: the header claims no prime. The
+        result begins at `prime_start_sample`. Stems may come as audio.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RenderMidi(self, request_iterator, context):
+        """Plays a MIDI part in the timbre of a prime. The header needs
+        `conditions.midi`; the result begins at the part's start and, without a
+        target, lasts as long as the part. The prime is heard just before it,
+        wherever it was recorded: `prime_start_sample` must be 0.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Upsample(self, request, context):
+        """Turns codes of a coarse level into full-band audio.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Vary(self, request, context):
+        """Other ways for a take to go on, from a bar or a sample of it, one after the other.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Live(self, request_iterator, context):
+        """Plays along: the recording goes up block by block, and at any time a part
+        of it is continued. See LiveRequest.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Watch(self, request, context):
+        """Rejoins a job: its events from the beginning, its audio from a sample on.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Cancel(self, request, context):
+        """Ends a job; what it computes stops after the step in flight.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListJobs(self, request, context):
+        """Lists jobs, the newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListTakes(self, request, context):
+        """Lists takes, the newest first, page by page.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetTake(self, request, context):
+        """Tells all that is kept of a take but its codes.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def TagTake(self, request, context):
+        """Marks a take as kept or rejected, or names it. A kept take is never deleted.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExportTake(self, request, context):
+        """Decodes a take again from its codes and streams it as a Broadcast Wave
+        file, or writes that file into the server's spool.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListModels(self, request, context):
-        """Lists the models held by the server.
+        """Lists the models that the server knows, loaded or not.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def LoadModel(self, request, context):
+        """Loads and warms a model; returns when it serves.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UnloadModel(self, request, context):
+        """Frees a model's memory, once its jobs have ended.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListStyles(self, request, context):
+        """Lists the labels that a model knows.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetStats(self, request, context):
+        """Counts and sizes since the server's start.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -73,10 +271,90 @@ def add_BridgeServicer_to_server(servicer, server):
                     request_deserializer=protos_dot_bridge__pb2.ContinueRequest.FromString,
                     response_serializer=protos_dot_bridge__pb2.RenderEvent.SerializeToString,
             ),
+            'Generate': grpc.stream_stream_rpc_method_handler(
+                    servicer.Generate,
+                    request_deserializer=protos_dot_bridge__pb2.ContinueRequest.FromString,
+                    response_serializer=protos_dot_bridge__pb2.RenderEvent.SerializeToString,
+            ),
+            'RenderMidi': grpc.stream_stream_rpc_method_handler(
+                    servicer.RenderMidi,
+                    request_deserializer=protos_dot_bridge__pb2.ContinueRequest.FromString,
+                    response_serializer=protos_dot_bridge__pb2.RenderEvent.SerializeToString,
+            ),
+            'Upsample': grpc.unary_stream_rpc_method_handler(
+                    servicer.Upsample,
+                    request_deserializer=protos_dot_bridge__pb2.UpsampleRequest.FromString,
+                    response_serializer=protos_dot_bridge__pb2.RenderEvent.SerializeToString,
+            ),
+            'Vary': grpc.unary_stream_rpc_method_handler(
+                    servicer.Vary,
+                    request_deserializer=protos_dot_bridge__pb2.VaryRequest.FromString,
+                    response_serializer=protos_dot_bridge__pb2.RenderEvent.SerializeToString,
+            ),
+            'Live': grpc.stream_stream_rpc_method_handler(
+                    servicer.Live,
+                    request_deserializer=protos_dot_bridge__pb2.LiveRequest.FromString,
+                    response_serializer=protos_dot_bridge__pb2.LiveEvent.SerializeToString,
+            ),
+            'Watch': grpc.unary_stream_rpc_method_handler(
+                    servicer.Watch,
+                    request_deserializer=protos_dot_bridge__pb2.WatchRequest.FromString,
+                    response_serializer=protos_dot_bridge__pb2.RenderEvent.SerializeToString,
+            ),
+            'Cancel': grpc.unary_unary_rpc_method_handler(
+                    servicer.Cancel,
+                    request_deserializer=protos_dot_bridge__pb2.CancelRequest.FromString,
+                    response_serializer=protos_dot_bridge__pb2.CancelResponse.SerializeToString,
+            ),
+            'ListJobs': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListJobs,
+                    request_deserializer=protos_dot_bridge__pb2.ListJobsRequest.FromString,
+                    response_serializer=protos_dot_bridge__pb2.ListJobsResponse.SerializeToString,
+            ),
+            'ListTakes': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListTakes,
+                    request_deserializer=protos_dot_bridge__pb2.ListTakesRequest.FromString,
+                    response_serializer=protos_dot_bridge__pb2.ListTakesResponse.SerializeToString,
+            ),
+            'GetTake': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetTake,
+                    request_deserializer=protos_dot_bridge__pb2.GetTakeRequest.FromString,
+                    response_serializer=protos_dot_bridge__pb2.Take.SerializeToString,
+            ),
+            'TagTake': grpc.unary_unary_rpc_method_handler(
+                    servicer.TagTake,
+                    request_deserializer=protos_dot_bridge__pb2.TagTakeRequest.FromString,
+                    response_serializer=protos_dot_bridge__pb2.Take.SerializeToString,
+            ),
+            'ExportTake': grpc.unary_stream_rpc_method_handler(
+                    servicer.ExportTake,
+                    request_deserializer=protos_dot_bridge__pb2.ExportTakeRequest.FromString,
+                    response_serializer=protos_dot_bridge__pb2.ExportEvent.SerializeToString,
+            ),
             'ListModels': grpc.unary_unary_rpc_method_handler(
                     servicer.ListModels,
                     request_deserializer=protos_dot_bridge__pb2.ListModelsRequest.FromString,
                     response_serializer=protos_dot_bridge__pb2.ListModelsResponse.SerializeToString,
+            ),
+            'LoadModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.LoadModel,
+                    request_deserializer=protos_dot_bridge__pb2.LoadModelRequest.FromString,
+                    response_serializer=protos_dot_bridge__pb2.Model.SerializeToString,
+            ),
+            'UnloadModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.UnloadModel,
+                    request_deserializer=protos_dot_bridge__pb2.UnloadModelRequest.FromString,
+                    response_serializer=protos_dot_bridge__pb2.Model.SerializeToString,
+            ),
+            'ListStyles': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListStyles,
+                    request_deserializer=protos_dot_bridge__pb2.ListStylesRequest.FromString,
+                    response_serializer=protos_dot_bridge__pb2.ListStylesResponse.SerializeToString,
+            ),
+            'GetStats': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetStats,
+                    request_deserializer=protos_dot_bridge__pb2.GetStatsRequest.FromString,
+                    response_serializer=protos_dot_bridge__pb2.Stats.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -117,6 +395,330 @@ class Bridge:
             _registered_method=True)
 
     @staticmethod
+    def Generate(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/jukebox.bridge.v1.Bridge/Generate',
+            protos_dot_bridge__pb2.ContinueRequest.SerializeToString,
+            protos_dot_bridge__pb2.RenderEvent.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RenderMidi(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/jukebox.bridge.v1.Bridge/RenderMidi',
+            protos_dot_bridge__pb2.ContinueRequest.SerializeToString,
+            protos_dot_bridge__pb2.RenderEvent.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Upsample(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/jukebox.bridge.v1.Bridge/Upsample',
+            protos_dot_bridge__pb2.UpsampleRequest.SerializeToString,
+            protos_dot_bridge__pb2.RenderEvent.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Vary(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/jukebox.bridge.v1.Bridge/Vary',
+            protos_dot_bridge__pb2.VaryRequest.SerializeToString,
+            protos_dot_bridge__pb2.RenderEvent.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Live(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/jukebox.bridge.v1.Bridge/Live',
+            protos_dot_bridge__pb2.LiveRequest.SerializeToString,
+            protos_dot_bridge__pb2.LiveEvent.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Watch(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/jukebox.bridge.v1.Bridge/Watch',
+            protos_dot_bridge__pb2.WatchRequest.SerializeToString,
+            protos_dot_bridge__pb2.RenderEvent.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Cancel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/jukebox.bridge.v1.Bridge/Cancel',
+            protos_dot_bridge__pb2.CancelRequest.SerializeToString,
+            protos_dot_bridge__pb2.CancelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListJobs(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/jukebox.bridge.v1.Bridge/ListJobs',
+            protos_dot_bridge__pb2.ListJobsRequest.SerializeToString,
+            protos_dot_bridge__pb2.ListJobsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListTakes(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/jukebox.bridge.v1.Bridge/ListTakes',
+            protos_dot_bridge__pb2.ListTakesRequest.SerializeToString,
+            protos_dot_bridge__pb2.ListTakesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetTake(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/jukebox.bridge.v1.Bridge/GetTake',
+            protos_dot_bridge__pb2.GetTakeRequest.SerializeToString,
+            protos_dot_bridge__pb2.Take.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def TagTake(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/jukebox.bridge.v1.Bridge/TagTake',
+            protos_dot_bridge__pb2.TagTakeRequest.SerializeToString,
+            protos_dot_bridge__pb2.Take.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExportTake(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/jukebox.bridge.v1.Bridge/ExportTake',
+            protos_dot_bridge__pb2.ExportTakeRequest.SerializeToString,
+            protos_dot_bridge__pb2.ExportEvent.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def ListModels(request,
             target,
             options=(),
@@ -133,6 +735,114 @@ class Bridge:
             '/jukebox.bridge.v1.Bridge/ListModels',
             protos_dot_bridge__pb2.ListModelsRequest.SerializeToString,
             protos_dot_bridge__pb2.ListModelsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def LoadModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/jukebox.bridge.v1.Bridge/LoadModel',
+            protos_dot_bridge__pb2.LoadModelRequest.SerializeToString,
+            protos_dot_bridge__pb2.Model.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UnloadModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/jukebox.bridge.v1.Bridge/UnloadModel',
+            protos_dot_bridge__pb2.UnloadModelRequest.SerializeToString,
+            protos_dot_bridge__pb2.Model.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListStyles(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/jukebox.bridge.v1.Bridge/ListStyles',
+            protos_dot_bridge__pb2.ListStylesRequest.SerializeToString,
+            protos_dot_bridge__pb2.ListStylesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetStats(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/jukebox.bridge.v1.Bridge/GetStats',
+            protos_dot_bridge__pb2.GetStatsRequest.SerializeToString,
+            protos_dot_bridge__pb2.Stats.FromString,
             options,
             channel_credentials,
             insecure,

@@ -12,13 +12,15 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from bridge.ports import Conditions, ModelInfo, Mono, Plan, StepResult
+from bridge.errors import UnsupportedError
+from bridge.ports import Conditions, LevelCodes, ModelInfo, Mono, Plan, StepResult
 
 SCALE = 2.0**24
 ALL_CONDITIONS = frozenset(
     {"artist", "genre", "timing", "midi", "stems", "suffix", "energy", "density", "sections"}
     | {"lyrics", "guidance", "target:mix", "target:drums", "target:bass", "target:vocals"}
     | {"target:other", "quality:fast", "quality:exact", "quality:teacher"}
+    | {"source:prime", "source:nothing", "source:take", "rewind"}
 )
 
 
@@ -37,8 +39,8 @@ class CountingState:
     settled_sample: int = 0
     decodable_sample: int = 0
     steps: int = 0
-    generated_from: int | None = None
-    offset: int = 0
+    made: tuple[tuple[int, int], ...] = ()
+    """Where each plan began to generate, and what it adds to every position."""
 
     @property
     def nbytes(self) -> int:
@@ -80,6 +82,7 @@ class CountingGenerator:
         self.order: list[int] = []
         """Seeds of the plans in the order of their steps: who was served when."""
         self.opened: list[tuple[Conditions, int]] = []
+        self.ends: list[int | None] = []
         self.fed: list[Mono] = []
         self.decoded: list[int] = []
         self.known = 1.0
@@ -88,8 +91,11 @@ class CountingGenerator:
     def info(self) -> ModelInfo:
         return self._info
 
-    def open(self, conditions: Conditions, anchor_sample: int) -> CountingState:
+    def open(
+        self, conditions: Conditions, anchor_sample: int, end_sample: int | None
+    ) -> CountingState:
         self._count("open")
+        self.ends.append(end_sample)
         self.opened.append((conditions, anchor_sample))
         return CountingState(anchor_sample=anchor_sample)
 
@@ -97,7 +103,7 @@ class CountingGenerator:
         self._count("feed")
         if not 0 < audio.shape[0] <= self.info.feed_samples:
             raise ValueError(f"fed {audio.shape[0]} samples, not 1 to {self.info.feed_samples}")
-        if state.generated_from is not None:
+        if state.made:
             raise ValueError("fed after generation began")
         self.fed.append(audio)
         return self._moved(state, fed_samples=state.fed_samples + audio.shape[0])
@@ -122,8 +128,9 @@ class CountingGenerator:
             raise ValueError(f"block {block} ends after sample {state.decodable_sample}")
         self.decoded.append(block)
         audio = ramp(block * size, size)
-        fed = max(0, (state.generated_from or 0) - block * size)
-        audio[fed:] = ramp(block * size, size, state.offset)[fed:]
+        for start, offset in state.made:
+            before = max(0, start - block * size)
+            audio[before:] = ramp(block * size, size, offset)[before:]
         return audio
 
     def fidelity(self, audio: Mono) -> float:
@@ -132,7 +139,29 @@ class CountingGenerator:
 
     def restore(self, data: bytes) -> CountingState:
         self._count("restore")
-        return CountingState(**json.loads(data))
+        values = json.loads(data)
+        values["made"] = tuple((start, offset) for start, offset in values["made"])
+        return CountingState(**values)
+
+    def rewind(self, state: CountingState, sample: int) -> CountingState:
+        self._count("rewind")
+        if not 0 < sample <= state.settled_sample:
+            raise ValueError(f"sample {sample} is not within {state.settled_sample}")
+        frame = self.info.frame_samples
+        back = replace(
+            state,
+            settled_sample=0,
+            decodable_sample=0,
+            fed_samples=min(state.fed_samples, sample),
+            steps=0,
+            made=tuple(part for part in state.made if part[0] < sample),
+        )
+        return self._moved(back, settled_sample=sample // frame * frame)
+
+    def adopt(
+        self, state: CountingState, codes: Sequence[LevelCodes], finest_level: int
+    ) -> CountingState:
+        raise UnsupportedError("the counting model cannot upsample stored codes")
 
     def warm_up(self) -> None:
         self._count("warm_up")
@@ -145,9 +174,9 @@ class CountingGenerator:
 
     def _stepped(self, state: CountingState, plan: Plan) -> StepResult[CountingState]:
         phase = PHASES[state.steps % len(PHASES)]
-        if state.generated_from is None:
-            offset = plan.seed % 1000 if self._follows_seed else 0
-            state = replace(state, generated_from=state.settled_sample, offset=offset)
+        offset = plan.seed % 1000 if self._follows_seed else 0
+        if not state.made or state.made[-1][1] != offset:
+            state = replace(state, made=(*state.made, (state.settled_sample, offset)))
         state = replace(state, steps=state.steps + 1)
         if phase == PHASES[-1]:
             chunk = FRAMES_PER_CHUNK * self.info.frame_samples

@@ -20,9 +20,6 @@ import torch
 from torch import Tensor
 
 from model.checkpoint import Published, load_published, published_state, shapes
-from tests.golden.configs import NAMES, codec_config, prior_config
-
-__all__ = ["NAMES", "codec_config", "prior_config"]
 
 DEFAULT = Path(__file__).parents[1] / "../shared/golden"
 GOLDEN = Path(os.environ.get("JUKEBOX_GOLDEN", DEFAULT))

@@ -12,7 +12,17 @@ import numpy as np
 
 from bridge.app.rows import translated_errors
 from bridge.errors import NotFoundError, UnsupportedError
-from bridge.ports import Conditions, MidiPart, ModelInfo, Mono, Plan, Quality, StemKind, StepResult
+from bridge.ports import (
+    Conditions,
+    LevelCodes,
+    MidiPart,
+    ModelInfo,
+    Mono,
+    Plan,
+    Quality,
+    StemKind,
+    StepResult,
+)
 from bridge.ports import Generator as ModelGenerator
 from model.conditioning.roll import DRUM_PROGRAM, NOTE_FIELDS
 from model.values import TARGETS, Known, Notes, SamplingPlan, StemAudio
@@ -26,6 +36,7 @@ Load: TypeAlias = Callable[[], ModelGenerator[Any]]
 UNLABELLED = 0
 """The row of a label that was not given; names follow from row 1 on."""
 CONDITIONS = ("timing", "midi", "stems")
+SOURCES = ("source:prime", "source:nothing", "source:take", "rewind")
 QUALITIES = (Quality.FAST, Quality.TEACHER)
 
 
@@ -53,13 +64,16 @@ class ShippedGenerator:
         """Return what a caller may know of the model."""
         return self._info
 
-    def open(self, conditions: Conditions, anchor_sample: int) -> "TimelineState":
-        """Return the state of a timeline that has heard nothing.
+    def open(
+        self, conditions: Conditions, anchor_sample: int, end_sample: int | None
+    ) -> "TimelineState":
+        """Return the state of a timeline that has heard nothing; its end is of no matter.
 
         Raises:
             NotFoundError: A label outside the vocabulary.
             UnsupportedError: A condition that this model cannot use, by name.
         """
+        del end_sample
         return self._model.open(known_of(conditions, self._info), anchor_sample)
 
     def feed(self, state: "TimelineState", audio: Mono) -> "TimelineState":
@@ -88,6 +102,21 @@ class ShippedGenerator:
     def restore(self, data: bytes) -> "TimelineState":
         """Return the state that `to_bytes` gave."""
         return self._model.restore(data)
+
+    def rewind(self, state: "TimelineState", sample: int) -> "TimelineState":
+        """Return the state as it was when its codes ended before a sample.
+
+        Raises:
+            UnsupportedError: The teacher made it.
+        """
+        return self._model.rewind(state, sample)
+
+    def adopt(
+        self, state: "TimelineState", codes: Sequence[LevelCodes], finest_level: int
+    ) -> "TimelineState":
+        """Refuse: its levels are made together, never one from another's codes alone."""
+        del state, codes, finest_level
+        raise UnsupportedError(f"the model {self._info.name} cannot upsample stored codes")
 
     def warm_up(self) -> None:
         """Run every path once."""
@@ -172,6 +201,7 @@ def _info_of(model: "StreamingGenerator") -> ModelInfo:
         supports=frozenset(
             {
                 *CONDITIONS,
+                *SOURCES,
                 *(name for name, words in labels.items() if words),
                 *(f"target:{kind}" for kind in StemKind),
                 *(f"quality:{quality}" for quality in QUALITIES),
@@ -221,10 +251,10 @@ class TranslatedGenerator:
         """Return what a caller may know of the model."""
         return self._generator.info
 
-    def open(self, conditions: Conditions, anchor_sample: int) -> Any:  # noqa: ANN401 - opaque
+    def open(self, conditions: Conditions, anchor_sample: int, end_sample: int | None) -> Any:  # noqa: ANN401 - opaque
         """Return the state of a timeline that has heard nothing."""
         with translated_errors():
-            return self._generator.open(conditions, anchor_sample)
+            return self._generator.open(conditions, anchor_sample, end_sample)
 
     def feed(self, state: Any, audio: Mono) -> Any:  # noqa: ANN401 - opaque
         """Return the state after hearing more."""
@@ -255,6 +285,16 @@ class TranslatedGenerator:
         """Return the state that `to_bytes` gave."""
         with translated_errors():
             return self._generator.restore(data)
+
+    def rewind(self, state: Any, sample: int) -> Any:  # noqa: ANN401 - opaque
+        """Return the state as it was when its codes ended before a sample."""
+        with translated_errors():
+            return self._generator.rewind(state, sample)
+
+    def adopt(self, state: Any, codes: Sequence[LevelCodes], finest_level: int) -> Any:  # noqa: ANN401 - opaque
+        """Return the opened state with codes that were made elsewhere."""
+        with translated_errors():
+            return self._generator.adopt(state, codes, finest_level)
 
     def warm_up(self) -> None:
         """Run every path once."""

@@ -11,41 +11,66 @@ from collections.abc import AsyncGenerator, Generator
 from concurrent.futures import Future
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bridge.app.door import Load, TranslatedGenerator, shipped_model
-from bridge.config import ServerConfig
-from bridge.engine import Engine, EngineLimits
-from bridge.errors import NotReadyError, StoppingError
+from bridge.app.limits import engine_limits, midi_settings, store_limits
+from bridge.app.telling import gathered, midi_words
+from bridge.config import ServerConfig, private_config
+from bridge.engine import Engine
+from bridge.errors import NotFoundError, NotReadyError, StoppingError
 from bridge.grpc_service import GrpcServer
-from bridge.osc_service import OscServer
-from bridge.store import TakeStore
+from bridge.midi.service import MidiServer
+from bridge.osc.server import OscPorts, OscServer, OscSettings
+from bridge.ports import ModelInfo
+from bridge.shelf import ShelvedModel
+from bridge.sockets import target_of
+from bridge.status import SERVING, ServerStatus
+from bridge.store import StoreLimits, TakeStore
+
+if TYPE_CHECKING:
+    from bridge.http_service import HttpServer
 
 log = logging.getLogger(__name__)
-
-DRAIN_SECONDS = 5.0
-"""How long running calls may end by themselves when the server stops."""
 
 
 class App:
     """One server: an engine, and the wires that lead to it."""
 
-    def __init__(self, config: ServerConfig, load: Load) -> None:
+    def __init__(self, config: ServerConfig, load: Load, *, resumes: bool = True) -> None:
+        """Prepare to listen.
+
+        Args:
+            config: How the server is set up.
+            load: Returns the model.
+            resumes: Whether jobs of servers that died on the same spool go on here.
+        """
+        self._resumes = resumes
         self._config = config
         self._load = load
         self._engine: Engine[Any] | None = None
-        self._grpc = GrpcServer(self.engine)
+        self._info: ModelInfo | None = None
+        self._store: TakeStore | None = None
+        self._grpc = GrpcServer(self.engine, shelf=self, security=config.security)
         self._osc = OscServer(self.engine, config.readable_folders())
+        self._midi = MidiServer(self.engine)
+        self._http: HttpServer | None = None
         self._loading: asyncio.Task[None] | None = None
         self._stopping = False
+        self._started_s = time.time()
         self.port = 0
-        self.osc_port: int | None = None
+        self.osc_ports = OscPorts()
+        self.http_port: int | None = None
+
+    @property
+    def osc_port(self) -> int | None:
+        """Return the UDP port of OSC, None where there is none."""
+        return self.osc_ports.udp
 
     @property
     def address(self) -> str:
         """Return where gRPC clients connect to."""
-        host = self._config.host
-        return f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
+        return target_of(self._config.host, self.port)
 
     def engine(self) -> Engine[Any]:
         """Return the warm engine.
@@ -56,6 +81,8 @@ class App:
         """
         if self._stopping:
             raise StoppingError("the server is stopping and takes no more requests")
+        if self._engine is None and self._info is not None:
+            raise NotReadyError(f"the model {self._info.name} is not loaded; LoadModel loads it")
         if self._engine is None or not self._engine.ready:
             raise NotReadyError("the model is still loading; ask again when health says SERVING")
         return self._engine
@@ -68,11 +95,14 @@ class App:
             NotReadyError: The spool cannot be written, or a port is refused.
         """
         config = self._config
-        store = open_store(config.spool)
+        self._store = open_store(config.spool, store_limits(config))
         self.port = await self._grpc.start(config.host, config.port)
-        if config.osc_port is not None:
-            self.osc_port = await self._osc.start(config.host, config.osc_port)
-        self._loading = asyncio.create_task(self._load_and_warm(store), name="load the model")
+        self.osc_ports = await self._osc.start(_osc_settings(config))
+        if config.http_port is not None:
+            self.http_port = await self._listen_http(config.local_host(), config.http_port)
+        if config.midi_inputs:
+            await self._midi.start(midi_settings(config))
+        self._loading = self._begin_loading(self._store)
 
     async def serve(self) -> None:
         """Return once requests are taken.
@@ -82,38 +112,126 @@ class App:
         """
         assert self._loading is not None, "listen() comes first"
         await asyncio.shield(self._loading)
-        await self._grpc.serve()
+        await self._grpc.serve([model.info.name for model in self.models()])
 
-    async def stop(self, drain_seconds: float = DRAIN_SECONDS) -> None:
-        """Take no more requests, let running ones end for so long, then stop everything."""
+    async def status(self) -> ServerStatus:
+        """Return what the server tells of itself."""
+        wires = {"gRPC": self.address}
+        for name, port in self.osc_ports.named():
+            wires[name] = f"{self._config.local_host()}:{port}"
+        if self._config.midi_inputs:
+            wires["MIDI"] = midi_words(self._midi.status())
+        state = self._state()
+        engine = self._engine if state == SERVING else None
+        return await gathered(state, self._started_s, wires, engine)
+
+    def models(self) -> tuple[ShelvedModel, ...]:
+        """Return the one model that there is.
+
+        Raises:
+            NotReadyError: It has not been loaded yet, so that not even its name is known.
+        """
+        if self._info is None:
+            raise NotReadyError("the model is still loading; ask again when health says SERVING")
+        return (ShelvedModel(info=self._info, loaded=self._engine is not None),)
+
+    async def load_model(self, name: str) -> ShelvedModel:
+        """Return the model of this name, once it serves.
+
+        Raises:
+            NotFoundError: No model has this name.
+            NotReadyError: It cannot be loaded.
+        """
+        model, store = self._named(name), self._store
+        if not model.loaded and store is not None:
+            if self._loading is None or self._loading.done():
+                self._loading = self._begin_loading(store)
+            await asyncio.shield(self._loading)
+            await self._grpc.serve([model.info.name])
+        return self._named(name)
+
+    async def unload_model(self, name: str) -> ShelvedModel:
+        """Return the model of this name, once its jobs have ended and its memory is free.
+
+        Raises:
+            NotFoundError: No model has this name.
+        """
+        model = self._named(name)
+        engine, self._engine = self._engine, None
+        if engine is not None:
+            await self._grpc.unserve(model.info.name)
+            await engine.idle()
+            await engine.close()
+        return self._named(name)
+
+    def _named(self, name: str) -> ShelvedModel:
+        (model,) = self.models()
+        if name not in ("", model.info.name):
+            raise NotFoundError(f"no model is named {name[:80]!r}; known: {model.info.name}")
+        return model
+
+    def _state(self) -> str:
+        if self._stopping:
+            return "stopping"
+        if self._engine is None and self._info is not None:
+            return "unloaded"
+        return SERVING if self._engine is not None and self._engine.ready else "loading"
+
+    async def _listen_http(self, host: str, port: int) -> int:
+        # Here, not above: it takes half a second, and a server of one process has no HTTP.
+        from bridge.http_service import HttpServer
+
+        self._http = HttpServer(self.status, self._state)
+        return await self._http.start(host, port)
+
+    def _begin_loading(self, store: TakeStore) -> asyncio.Task[None]:
+        return asyncio.create_task(self._load_and_warm(store), name="load the model")
+
+    async def stop(self) -> None:
+        """Take no more requests, let running ones end for a while, then stop everything."""
         self._stopping = True
+        drain_seconds = self._config.drain_seconds
         if self._loading is not None:
             self._loading.cancel()
             await asyncio.wait([self._loading])
-        await asyncio.gather(self._grpc.stop(drain_seconds), self._osc.stop(drain_seconds))
+        stops = [wire.stop(drain_seconds) for wire in (self._grpc, self._osc, self._midi)]
+        if self._engine is not None:
+            stops.append(self._engine.drain(drain_seconds))
+        await asyncio.gather(*stops)
+        if self._http is not None:
+            await self._http.stop()
         if self._engine is not None:
             await self._engine.close()
+        if self._store is not None:
+            self._store.close()
 
     async def _load_and_warm(self, store: TakeStore) -> None:
         started_s = time.monotonic()
         generator = await asyncio.to_thread(self._load)
-        limits = EngineLimits()
+        limits = engine_limits(self._config)
         self._engine = Engine(
             TranslatedGenerator(generator), store=store, clock=time.monotonic, limits=limits
         )
         await self._engine.warm_up()
+        await asyncio.to_thread(store.tidy)
+        if self._resumes:
+            resumed = await self._engine.resume()
+            log.info("%d unfinished jobs were taken up again", resumed)
+        self._info = self._engine.info
         log.info("the model was ready after %.1f s", time.monotonic() - started_s)
 
 
 @asynccontextmanager
-async def running(config: ServerConfig, load: Load | None = None) -> AsyncGenerator[App]:
+async def running(
+    config: ServerConfig, load: Load | None = None, *, resumes: bool = True
+) -> AsyncGenerator[App]:
     """Yield a listening server that loads its model; `App.serve` waits for that.
 
     Raises:
         BusyError: A port is in use.
         NotReadyError: The spool cannot be written, or a port is refused.
     """
-    app = App(config, load or shipped_model(config.model))
+    app = App(config, load or shipped_model(config.model), resumes=resumes)
     try:
         await app.listen()
         yield app
@@ -125,12 +243,13 @@ async def running(config: ServerConfig, load: Load | None = None) -> AsyncGenera
 def embedded_server(config: ServerConfig | None = None, load: Load | None = None) -> Generator[str]:
     """Yield the address of a server that runs in a thread of this process and is ready.
 
-    Without a configuration it takes a free port and serves gRPC alone.
+    Without a configuration it takes a free port and serves gRPC alone. It leaves
+    the unfinished jobs of others to a server that stays.
 
     Raises:
         BridgeError: It cannot be started.
     """
-    config = config or ServerConfig(port=0, osc_port=None)
+    config = config or private_config()
     ready: Future[str] = Future()
     ended = threading.Event()
     thread = threading.Thread(
@@ -144,14 +263,24 @@ def embedded_server(config: ServerConfig | None = None, load: Load | None = None
         thread.join()
 
 
-def open_store(spool: Path) -> TakeStore:
+def _osc_settings(config: ServerConfig) -> OscSettings:
+    return OscSettings(
+        host=config.local_host(),
+        udp_port=config.osc_port,
+        tcp_port=config.osc_tcp_port,
+        query_port=config.oscquery_port,
+        announce=config.osc_announce,
+    )
+
+
+def open_store(spool: Path, limits: StoreLimits | None = None) -> TakeStore:
     """Return the store of takes in the spool.
 
     Raises:
         NotReadyError: The folder cannot be made or written.
     """
     try:
-        return TakeStore(spool)
+        return TakeStore(spool, limits)
     except OSError as error:
         raise NotReadyError(
             f"the spool folder {spool} cannot be used: {error.strerror}; choose one with --spool"
@@ -162,7 +291,7 @@ def _run_embedded(
     config: ServerConfig, load: Load | None, ready: Future[str], ended: threading.Event
 ) -> None:
     async def live() -> None:
-        async with running(config, load) as app:
+        async with running(config, load, resumes=False) as app:
             await app.serve()
             ready.set_result(app.address)
             await asyncio.to_thread(ended.wait)

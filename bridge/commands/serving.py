@@ -3,25 +3,17 @@
 import argparse
 from collections.abc import Generator
 from contextlib import contextmanager
-from pathlib import Path
+from dataclasses import replace
 
 from bridge.app import Load, embedded_server
-from bridge.config import ServerConfig, default_spool
+from bridge.commands.configured import add_setting_flags, config_of
+from bridge.config import private_config
 
 
 def add_server_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare which server a command talks to, and how one of its own is made."""
     parser.add_argument("--server", metavar="HOST:PORT", help="one that runs; else one is started")
-    parser.add_argument(
-        "--spool",
-        type=Path,
-        metavar="DIR",
-        default=default_spool(),
-        help="where a started server keeps takes (%(default)s)",
-    )
-    parser.add_argument(
-        "--model", type=Path, metavar="DIR", help="weights; the shipped ones if not given"
-    )
+    add_setting_flags(parser, ("spool", "model"))
 
 
 @contextmanager
@@ -30,6 +22,11 @@ def server_of(arguments: argparse.Namespace, load: Load | None) -> Generator[str
     if arguments.server is not None:
         yield arguments.server
         return
-    config = ServerConfig(port=0, osc_port=None, spool=arguments.spool, model=arguments.model)
+    given = config_of(arguments)
+    config = replace(
+        private_config(given.spool, given.model),
+        max_jobs=given.max_jobs,
+        max_events=given.max_events,
+    )
     with embedded_server(config, load) as address:
         yield address

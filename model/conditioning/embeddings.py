@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from model.conditioning.roll import ROLL_WIDTH
+from model.conditioning.timing import Extents, timing_rows
 from model.config import LabelConfig
 
 UNKNOWN = 0
@@ -62,6 +63,15 @@ class TimingEmbedding(nn.Module):
             self.relative(self._row(position / total.clamp(min=1))),
         )
         return sum(rows[1:], rows[0]) * known
+
+    def window(self, extents: Extents, frames: int) -> Float[Tensor, "batch frames width"]:
+        """Return the vectors of a published window's frames.
+
+        Raises:
+            WindowError: The tables do not cover a window (`timing.timing_rows`).
+        """
+        rows = timing_rows(self.config, extents, frames)
+        return self.total(rows.total) + self.absolute(rows.absolute) + self.relative(rows.relative)
 
     def _row(self, share: Float[Tensor, "batch frames"]) -> Int[Tensor, "batch frames"]:
         bins = self.config.timing_bins

@@ -3,6 +3,7 @@
 python -m model.data --out DIR --minutes M --seed S --workers N
 python -m model.data show DIR --png FILE
 python -m model.data demo DIR
+python -m model.data measuring --out DIR --set reserved --scores DIR
 """
 
 import argparse
@@ -14,13 +15,14 @@ from pathlib import Path
 from model.data.build import BuildConfig, build
 from model.data.demo import make_demo
 from model.data.errors import DataError
+from model.data.measuring import SETS, MeasuringConfig, make_pieces
 from model.data.render import DEFAULT_SOUNDFONT
 
 
 def main(arguments: Sequence[str]) -> int:
     """Do what the arguments say; return the exit status."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
-    commands = {"show": _show, "demo": _demo}
+    commands = {"show": _show, "demo": _demo, "measuring": _measuring}
     try:
         if arguments and arguments[0] in commands:
             commands[arguments[0]](arguments[1:])
@@ -69,6 +71,29 @@ def _demo(arguments: Sequence[str]) -> None:
     parser.add_argument("--soundfont", type=Path, default=DEFAULT_SOUNDFONT)
     args = parser.parse_args(arguments)
     make_demo(args.folder, args.soundfont)
+
+
+def _measuring(arguments: Sequence[str]) -> None:
+    parser = _parser(" measuring")
+    parser.add_argument("--out", type=Path, required=True, help="folder to add pieces to")
+    parser.add_argument("--set", choices=SETS, required=True, help="which works")
+    parser.add_argument("--scores", type=Path, required=True, help="parsed scores of a build")
+    parser.add_argument("--excerpts", type=int, default=1, help="of each work")
+    parser.add_argument("--limit", type=int, default=1000, help="works at most")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--soundfont", type=Path, default=DEFAULT_SOUNDFONT)
+    args = parser.parse_args(arguments)
+    make_pieces(
+        MeasuringConfig(
+            out=args.out,
+            scores=args.scores,
+            soundfont=args.soundfont,
+            which=args.set,
+            excerpts=args.excerpts,
+            limit=args.limit,
+            seed=args.seed,
+        )
+    )
 
 
 def _parser(command: str) -> argparse.ArgumentParser:

@@ -194,14 +194,24 @@ def make_example(
     rng = np.random.default_rng([config.seed, SPLITS.index(split), number])
     for _ in range(_MAX_ATTEMPTS):
         score = _draw_score(rng, config, split, number)
-        arrangement = arrange(rng, score, EXCERPT_SAMPLES)
-        if not arrangement.is_full(EXCERPT_SAMPLES):
-            continue
-        settings = draw_augmentation(rng)
-        stems, mix = _sound(rng, renderer, arrangement, settings)
-        if np.abs(mix).max() > 0:
-            return _row(arrangement, settings, (split, number), stems, mix)
+        rendered = render_example(rng, renderer, score, (split, number))
+        if rendered is not None:
+            return rendered
     raise DataError(f"no usable excerpt for example {number} of {split} in {_MAX_ATTEMPTS} draws")
+
+
+def render_example(
+    rng: np.random.Generator, renderer: Renderer, score: Score, place: tuple[str, int]
+) -> tuple[dict[str, Any], list[Pcm]] | None:
+    """Return a random excerpt of a score, as `make_example` does; None if it is hardly played."""
+    arrangement = arrange(rng, score, EXCERPT_SAMPLES)
+    if not arrangement.is_full(EXCERPT_SAMPLES):
+        return None
+    settings = draw_augmentation(rng)
+    stems, mix = _sound(rng, renderer, arrangement, settings)
+    if np.abs(mix).max() == 0:
+        return None
+    return _row(arrangement, settings, place, stems, mix)
 
 
 def _draw_score(rng: np.random.Generator, config: BuildConfig, split: str, number: int) -> Score:

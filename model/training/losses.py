@@ -64,7 +64,7 @@ def band_energy_error(
     for audio in (made, true):
         power = _magnitude(audio, size, hop, size).square().transpose(1, 2)
         whole = power.shape[1] // frames * frames
-        pooled = (power[:, :whole] @ filters).unflatten(1, (-1, frames)).mean(2)
+        pooled = (power[:, :whole] @ filters).reshape(len(power), -1, frames, bands).mean(2)
         logs.append(0.5 * (pooled + BAND_FLOOR).log())
     return (logs[0] - logs[1]).abs().mean()
 

@@ -4,13 +4,14 @@ import asyncio
 import threading
 from concurrent.futures import Future
 from contextlib import ExitStack
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from bridge.app import App, running
 from bridge.client import Client, Continuation
-from bridge.config import ServerConfig
+from bridge.config import private_config
 from tests.fakes import CountingGenerator
 
 PATIENCE_SECONDS = 30
@@ -64,6 +65,12 @@ class Served:
             self._app.set_exception(error)
 
 
+@pytest.fixture(autouse=True)
+def own_configuration(monkeypatch, tmp_path):
+    """Let no test read the configuration of whoever runs it."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "configuration"))
+
+
 @pytest.fixture
 def listen(tmp_path):
     """Return a function that starts a server which may still be loading."""
@@ -71,7 +78,7 @@ def listen(tmp_path):
 
         def start(load=CountingGenerator, **changes):
             spool = tmp_path / "spool"
-            config = ServerConfig(**{"port": 0, "osc_port": 0, "spool": spool, **changes})
+            config = replace(private_config(spool), **{"osc_port": 0, **changes})
             served = Served(config, load)
             stack.callback(served.stop)
             return served

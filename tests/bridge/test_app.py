@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ from bridge.app import (
 )
 from bridge.app.door import known_of, sampling_plan_of
 from bridge.client import Client, Continuation
-from bridge.config import ServerConfig
+from bridge.config import private_config
 from bridge.errors import (
     BridgeError,
     BusyError,
@@ -83,8 +84,7 @@ def weights(tiny, tmp_path):
 
 
 def embedded(tmp_path, load, **changes):
-    config = ServerConfig(**{"port": 0, "osc_port": None, "spool": tmp_path / "spool", **changes})
-    return embedded_server(config, load)
+    return embedded_server(replace(private_config(tmp_path / "spool"), **changes), load)
 
 
 @pytest.mark.parametrize("quality", [Quality.FAST, Quality.TEACHER])
@@ -210,13 +210,15 @@ def test_an_error_takes_the_row_of_its_nearest_class():
 @pytest.mark.parametrize(
     "call",
     [
-        lambda it: it.open(Conditions(), 0),
+        lambda it: it.open(Conditions(), 0, None),
         lambda it: it.feed(None, None),
         lambda it: it.step([], Plan(seed=0)),
         lambda it: it.steps_per_second(Plan(seed=0)),
         lambda it: it.decode(None, 0),
         lambda it: it.fidelity(None),
         lambda it: it.restore(b""),
+        lambda it: it.rewind(None, 0),
+        lambda it: it.adopt(None, (), 0),
         lambda it: it.warm_up(),
     ],
 )
@@ -225,7 +227,8 @@ def test_every_call_of_the_port_is_translated(call):
         def _fail(self, *_):
             raise model_errors.ModelError("broken")
 
-        open = feed = step = steps_per_second = decode = fidelity = restore = warm_up = _fail
+        open = feed = step = steps_per_second = decode = fidelity = restore = _fail
+        rewind = adopt = warm_up = _fail
 
     with pytest.raises(BridgeError, match="broken"):
         call(TranslatedGenerator(Failing()))
@@ -243,7 +246,7 @@ def test_an_embedded_server_is_ready_and_gone_afterwards(tmp_path):
 
 def test_a_server_that_stops_refuses_as_one_that_loads_does_but_in_other_words(tmp_path):
     async def refusals():
-        config = ServerConfig(port=0, osc_port=None, spool=tmp_path)
+        config = private_config(tmp_path)
         app = App(config, CountingGenerator)
         with pytest.raises(NotReadyError, match="still loading"):
             app.engine()

@@ -89,8 +89,7 @@ def test_a_server_that_goes_away_is_told_in_words(serve, connect, silence):
             reached.set()
             held.wait()
 
-    served = serve(CountingGenerator(on_step=hold))
-    served.app.stop = lambda _=0: type(served.app).stop(served.app, 0.0)
+    served = serve(CountingGenerator(on_step=hold), drain_seconds=0.0)
     events = connect(served).events(silence(num_samples=44_100 * 600))
     next(events)
     assert reached.wait(30)

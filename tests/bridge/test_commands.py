@@ -26,7 +26,8 @@ from bridge.audio_file import (
     write_audio,
 )
 from bridge.client import Client
-from bridge.commands import console, doctor, serve
+from bridge.commands import checks, console, doctor, serve
+from bridge.config_file import example
 from bridge.errors import BridgeError
 from bridge.midi_file import write_midi
 from bridge.ports import MidiPart, Note, StemKind
@@ -35,6 +36,7 @@ from bridge.transport import steady
 from model.errors import LabelError
 
 NOBODY = Provenance(model="none", fingerprint="", seed=0, request_id="", licence="")
+ANY_PORT = ("--port", "0", "--osc-port", "0", "--http-port", "0")
 LENGTH = round(3.5 * 2 * 60 * 48_000 / 97.3)
 
 
@@ -250,7 +252,7 @@ def test_bars_without_a_tempo_are_refused(generator, go_on, capsys):
 
 def test_an_unknown_artist_is_refused_with_those_known(go_on, files, capsys, monkeypatch):
     class Refusing(CountingGenerator):
-        def open(self, conditions, anchor_sample):
+        def open(self, conditions, anchor_sample, end_sample):
             raise LabelError("the artist is 'Nobody', known are Bach")
 
     refusing = TranslatedGenerator(Refusing())
@@ -326,7 +328,7 @@ def test_serve_listens_says_so_and_stops_on_a_signal(generator, tmp_path, monkey
     user = threading.Thread(target=use_and_stop)
     user.start()
     spool = tmp_path / "spool"
-    assert main(["serve", "--port", "0", "--osc-port", "0", "--spool", str(spool)]) == 0
+    assert main(["serve", *ANY_PORT, "--spool", str(spool)]) == 0
     user.join()
     assert served == ["counting"]
     assert said[1] == "ready: model counting"
@@ -335,13 +337,13 @@ def test_serve_listens_says_so_and_stops_on_a_signal(generator, tmp_path, monkey
 @pytest.mark.parametrize(
     ("more", "code", "words"),
     [
-        (["--host", "0.0.0.0"], 2, "not a loopback address"),
-        (["--port", "70000"], 2, "70000, allowed are 0 to 65535"),
+        (["--host", "0.0.0.0"], 2, "other machines can reach the host"),
+        (["--port", "70000"], 2, "--port is 70000, allowed are 0 to 65535"),
         (["--model", "nowhere"], 1, "nowhere"),
     ],
 )
 def test_serve_refuses_what_it_cannot_do(more, code, words, tmp_path, capsys):
-    usual = ["serve", "--port", "0", "--osc-port", "0", "--spool", str(tmp_path / "spool")]
+    usual = ["serve", *ANY_PORT, "--spool", str(tmp_path / "spool")]
     assert main([*usual, *more]) == code
     assert words in capsys.readouterr().err
 
@@ -351,14 +353,14 @@ def test_serve_tells_of_a_port_in_use(generator, tmp_path, capsys):
         holder.bind(("127.0.0.1", 0))
         holder.listen()
         port = str(holder.getsockname()[1])
-        usual = ["serve", "--osc-port", "0", "--spool", str(tmp_path / "spool")]
+        usual = ["serve", *ANY_PORT, "--spool", str(tmp_path / "spool")]
         assert main([*usual, "--port", port]) == 1
     assert_one_line(capsys, f"TCP port {port} on 127.0.0.1 is in use by another process")
 
 
 def test_doctor_reports_every_finding(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(doctor, "shipped_model", lambda folder: CountingGenerator)
-    usual = ["doctor", "--port", "0", "--osc-port", "0", "--spool", str(tmp_path / "spool")]
+    usual = ["doctor", *ANY_PORT, "--spool", str(tmp_path / "spool")]
     code = main([*usual, "--json"])
     findings = {found["name"]: found for found in json.loads(capsys.readouterr().out)}
     assert code == int(any(found["verdict"] == "fail" for found in findings.values()))
@@ -366,14 +368,15 @@ def test_doctor_reports_every_finding(monkeypatch, tmp_path, capsys):
     assert findings["model"]["found"].startswith("counting (counting-1), loaded in")
     assert not (tmp_path / "spool").exists()
     assert main(usual) == code
-    assert "Python: 3." in capsys.readouterr().out
+    assert re.search(r"ok +Python +3\.", capsys.readouterr().out)
 
 
 def test_doctor_fails_and_says_what_to_do_when_the_weights_are_missing(tmp_path, capsys):
-    usual = ["doctor", "--port", "0", "--osc-port", "0", "--spool", str(tmp_path)]
+    usual = ["doctor", *ANY_PORT, "--spool", str(tmp_path)]
     assert main([*usual, "--model", str(tmp_path / "none")]) == 1
     out = capsys.readouterr().out
-    assert "fail  model: " in out
+    assert re.search(r"fail  model files .*manifest\.json does not exist", out)
+    assert re.search(r"fail  model  ", out)
     assert "-> install the package again" in out
 
 
@@ -383,14 +386,20 @@ def test_each_finding_has_its_bad_case(tmp_path):
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", 0))
         holder.listen()
-        port = doctor.port_finding("gRPC port", socket.SOCK_STREAM, holder.getsockname()[1])
+        port = checks.port_finding(
+            "gRPC port", socket.SOCK_STREAM, "127.0.0.1", holder.getsockname()[1]
+        )
     bad_cases = {
         "Python": doctor.python_finding((3, 10)),
         "torch": doctor.torch_finding(None),
         "other torch": doctor.torch_finding("2.12.0+cpu"),
         "cores": doctor.cores_finding(1),
         "memory": doctor.memory_finding(2**30),
-        "spool": doctor.spool_finding(locked),
+        "spool": checks.spool_finding(locked),
+        "disk": checks.disk_finding(tmp_path, least_bytes=2**62),
+        "threads": doctor.threads_finding({"OMP_NUM_THREADS": "8"}),
+        "load": doctor.load_finding(3.5, 2),
+        "allowed": checks.allowed_finding(tmp_path / "gone"),
         "port": port,
     }
     verdicts = {name: str(found.verdict) for name, found in bad_cases.items()}
@@ -446,3 +455,62 @@ def test_an_error_without_a_row_still_ends_with_1(monkeypatch, go_on, capsys):
     monkeypatch.setattr("bridge.commands.continue_.read_audio", fail)
     assert go_on() == 1
     assert_one_line(capsys, "odd")
+
+
+def test_serve_checks_what_a_start_needs_and_starts_nothing(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("bridge.commands.serve.running", None)
+    usual = ["serve", *ANY_PORT, "--spool", str(tmp_path / "spool"), "--check"]
+    assert main(usual) == 0
+    told = capsys.readouterr().out
+    for name in ("gRPC port", "OSC port", "HTTP port", "spool", "free disk", "reach"):
+        assert re.search(rf"(?m)^(ok|warn) +{name} ", told), name
+    assert re.search(r"ok +model files +small: \d+ files, \d+ MB, hashes agree", told)
+    assert not (tmp_path / "spool").exists()
+
+
+def test_serve_s_check_fails_where_a_start_would(tmp_path, capsys):
+    (tmp_path / "config.toml").write_text('[files]\nallowed = ["gone"]\n')
+    (tmp_path / "tokens").write_text("a short\n")
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        port = str(holder.getsockname()[1])
+        given = ["--config", tmp_path / "config.toml", "--http-port", port, "--model", tmp_path]
+        given += ["--token-file", tmp_path / "tokens", "--spool", tmp_path / "tokens" / "spool"]
+        assert main(["serve", *ANY_PORT, *map(str, given), "--check", "--json"]) == 1
+    rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
+    failed = {name for name, row in rows.items() if row["verdict"] == "fail"}
+    assert failed == {"HTTP port", "token file", "model files", "spool"}
+    assert rows["allowed folder"]["verdict"] == "warn"
+    assert all(row["advice"] for row in rows.values() if row["verdict"] != "ok")
+
+
+def test_serve_s_check_looks_at_the_map_of_pads_and_at_every_input(files, tmp_path, capsys):
+    (tmp_path / "midi.toml").write_text('[presets.a]\npath = "a.wav"\n')
+    usual = ["serve", *ANY_PORT, "--spool", str(tmp_path), "--check", "--json"]
+    usual += ["--midi-map", str(tmp_path / "midi.toml"), "--midi-in", f"file:{files.midi}"]
+    assert main(usual) == 0
+    rows = {row["name"]: row["found"] for row in json.loads(capsys.readouterr().out)}
+    assert rows["MIDI map"].endswith("midi.toml: 0 rows, 1 presets")
+    assert re.search(r"part\.mid: \d+ messages", rows["MIDI input"])
+    assert main([*usual, "--midi-in", "file:gone.mid"]) == 1
+    assert "there is no file gone.mid" in capsys.readouterr().out
+
+
+def test_serve_writes_an_example_once_and_reads_it(tmp_path, capsys):
+    file = tmp_path / "configuration" / "jukebox-bridge" / "config.toml"
+    assert main(["serve", "--write-config"]) == 0
+    assert str(file) in capsys.readouterr().out
+    assert file.read_text("utf-8") == example()
+    assert main(["serve", "--write-config"]) == 2
+    assert_one_line(capsys, "is there already")
+    assert main(["serve", *ANY_PORT, "--spool", str(tmp_path), "--check"]) == 0
+    assert str(file) in capsys.readouterr().out
+
+
+def test_doctor_says_what_is_wrong_with_the_configuration(tmp_path, capsys):
+    (tmp_path / "config.toml").write_text("[sever]\n")
+    assert main(["doctor", "--config", str(tmp_path / "config.toml")]) == 1
+    assert re.search(
+        r"fail  configuration .*'sever' is unknown, did you mean 'server'", capsys.readouterr().out
+    )

@@ -1,20 +1,35 @@
 """Where a server may listen and what it may read."""
 
+from pathlib import Path
+
 import pytest
 
-from bridge.config import ServerConfig, default_spool
-from bridge.errors import InvalidRequestError, UnsupportedError
+from bridge.config import ServerConfig, default_spool, private_config
+from bridge.errors import InvalidRequestError
+from bridge.security import Security
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.1", "::1", "localhost"])
-def test_a_loopback_host_is_served(host):
-    assert ServerConfig(host=host).host == host
+@pytest.mark.parametrize(
+    ("host", "osc"),
+    [
+        ("127.0.0.1", "127.0.0.1"),
+        ("127.8.9.1", "127.8.9.1"),
+        ("::1", "::1"),
+        ("localhost", "localhost"),
+        ("unix:bridge.sock", "127.0.0.1"),
+    ],
+)
+def test_this_machine_is_served_and_osc_stays_on_loopback(host, osc):
+    assert ServerConfig(host=host).local_host() == osc
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.5", "::", "example.org", ""])
+@pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.5", "::", "example.org"])
 def test_a_host_that_others_can_reach_is_refused(host):
-    with pytest.raises(UnsupportedError, match=r"not a loopback address.*TLS"):
+    with pytest.raises(InvalidRequestError, match=r"other machines can reach.*TLS.*token"):
         ServerConfig(host=host)
+    locks = {name: Path(name) for name in ("certificate", "private_key", "token_file")}
+    config = ServerConfig(host=host, security=Security(**locks))
+    assert config.local_host() == "127.0.0.1"
 
 
 @pytest.mark.parametrize("name", ["port", "osc_port"])
@@ -36,3 +51,26 @@ def test_readable_folders_have_their_links_resolved(tmp_path):
     (tmp_path / "link").symlink_to(real)
     config = ServerConfig(spool=tmp_path / "link", allowed=(tmp_path / "other",))
     assert config.readable_folders() == (real, tmp_path / "other")
+
+
+def test_a_private_server_serves_grpc_on_a_free_port_and_nothing_else(tmp_path):
+    config = private_config(tmp_path)
+    wires = (config.osc_port, config.http_port, config.midi_inputs)
+    assert (config.port, *wires) == (0, None, None, ())
+    assert config.spool == tmp_path
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"drain_seconds": -1.0}, r"drain_seconds is -1, allowed are 0 to 3600 s"),
+        ({"max_jobs": 0}, r"limits\.jobs is 0, allowed are 1 to 256 jobs"),
+        ({"midi_quirk": "cubase"}, r"midi\.quirk is 'cubase', allowed: none, ardour7"),
+        ({"log_level": "loud"}, r"'loud', allowed: debug, info"),
+        ({"midi_inputs": ("pads", "")}, r"midi\.inputs\[1\] is ''"),
+        ({"midi_inputs": ("x",) * 17}, r"17 entries, the limit is 16 entries"),
+    ],
+)
+def test_a_value_outside_its_limits_is_told_with_limit_and_unit(changes, words):
+    with pytest.raises(InvalidRequestError, match=words):
+        ServerConfig(**changes)

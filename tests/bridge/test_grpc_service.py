@@ -7,6 +7,7 @@ import grpc
 import numpy as np
 import pytest
 from fakes import ALL_CONDITIONS, CountingGenerator, counting_info, ramp
+from google.rpc import error_details_pb2, status_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
@@ -242,7 +243,7 @@ def test_what_the_model_cannot_use_is_refused_by_name(condition, changes, serve,
 )
 def test_an_error_of_the_model_gets_its_row(raised, code, serve, silence, channel):
     class Refusing(CountingGenerator):
-        def open(self, conditions, anchor_sample):
+        def open(self, conditions, anchor_sample, end_sample):
             raise raised
 
     error = refusal(serve(Refusing()), silence(), channel)
@@ -260,13 +261,163 @@ def test_another_failure_is_internal_and_goes_to_the_log(serve, silence, channel
     assert "secret" in caplog.text
 
 
-def test_another_model_and_a_key_without_meaning_are_refused(serve, silence, channel):
-    served = serve()
-    error = refusal(served, silence(model="large"), channel)
+def test_another_model_is_refused(serve, silence, channel):
+    error = refusal(serve(), silence(model="large"), channel)
     assert error.code() is grpc.StatusCode.NOT_FOUND
+
+
+BLAMED = {
+    "header.plan.top_p": header(plan=bridge_pb2.Plan(top_p=2)),
+    "header.format": header(format=None),
+    "header.target": header(target=None),
+    "header.request_id": header(request_id="x" * 129),
+    "header.idempotency_key": header(idempotency_key="x" * 129),
+    "header.anchor_sample": header(anchor_sample=-(2**62)),
+    "header.prime_samples": header(prime_samples=0),
+    "header.stems": header(stems=[stem(num_samples=10**9)]),
+    "header.conditions.midi.notes[0].pitch": header(conditions=notes(pitch=128)),
+    "header.conditions.energy_per_bar[1]": header(
+        conditions=bridge_pb2.Conditions(energy_per_bar=[0, 2])
+    ),
+}
+
+
+@pytest.mark.parametrize("field", BLAMED)
+def test_a_refusal_names_the_field_and_its_reason(field, serve, channel):
+    sent = [bridge_pb2.ContinueRequest(header=BLAMED[field])]
+    with pytest.raises(grpc.RpcError) as caught:
+        list(bridge_pb2_grpc.BridgeStub(channel(serve())).Continue(iter(sent)))
+    info, bad = details_of(caught.value)
+    assert (info.reason, info.domain) == ("INVALID_REQUEST", "jukebox-bridge")
+    (violation,) = bad.field_violations
+    assert violation.field == field
+    assert violation.description == caught.value.details()
+
+
+def details_of(error):
+    """Return the ErrorInfo and the second detail of a status, as any client would read them."""
+    trailing = dict(error.trailing_metadata())
+    status = status_pb2.Status.FromString(trailing["grpc-status-details-bin"])
+    kinds = (error_details_pb2.ErrorInfo, error_details_pb2.BadRequest, error_details_pb2.RetryInfo)
+    found = []
+    for packed in status.details:
+        kind = next(kind for kind in kinds if packed.Is(kind.DESCRIPTOR))
+        found.append(kind.FromString(packed.value))
+    return found
+
+
+def test_generate_needs_no_prime_and_begins_where_it_is_told(serve, channel):
+    generator = CountingGenerator()
+    stub = bridge_pb2_grpc.BridgeStub(channel(serve(generator)))
+    asked = first(prime_samples=0, prime_start_sample=500)
+    accepted, audio, done = told(stub.Generate(iter([asked])))
+    assert (accepted.splice_sample, accepted.expected_samples) == (500, 4_000)
+    assert sum(len(block.samples) for block in audio) == 4_000 * 2 * 4
+    assert done.num_samples == 4_000
+    assert generator.fed == []
+    with pytest.raises(grpc.RpcError, match="1000 samples of prime, here 0 are allowed"):
+        list(stub.Generate(iter([first()])))
+
+
+def test_render_midi_plays_the_part_in_its_place_after_the_prime(serve, channel):
+    generator = CountingGenerator()
+    stub = bridge_pb2_grpc.BridgeStub(channel(serve(generator)))
+    part = bridge_pb2.MidiPart(
+        notes=[bridge_pb2.Note(start_sample=9_000, end_sample=9_500, pitch=60, velocity=64)],
+        start_sample=9_000,
+        end_sample=12_000,
+    )
+    conditions = bridge_pb2.Conditions(midi=part)
+    sent = [first(conditions=conditions, target=None), audio(start_sample=8_000)]
+    accepted, _, done = told(stub.RenderMidi(iter(sent)))
+    assert (accepted.splice_sample, accepted.expected_samples) == (9_000, 3_000)
+    assert done.num_samples == 3_000
+    ((heard, anchor),) = generator.opened
+    assert 8_000 <= anchor < 9_000
+    assert len(heard.midi.notes) == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, "none was given"),
+        ({"conditions": notes(), "prime_start_sample": 3}, "sample 3"),
+        ({"conditions": notes(), "anchor_sample": 7}, "anchor at 7"),
+    ],
+)
+def test_render_midi_without_a_part_or_with_a_place_of_its_own_is_refused(
+    changes, words, serve, channel
+):
+    stub = bridge_pb2_grpc.BridgeStub(channel(serve()))
+    with pytest.raises(grpc.RpcError, match=words):
+        list(stub.RenderMidi(iter([first(**changes)])))
+
+
+def told(events):
+    """Return what a call said at its beginning, its audio blocks, and its end."""
+    accepted, blocks, done = None, [], None
+    for event in events:
+        match event.WhichOneof("event"):
+            case "accepted":
+                accepted = event.accepted
+            case "audio":
+                blocks.append(event.audio)
+            case "done":
+                done = event.done
+            case _:
+                pass
+    return accepted, blocks, done
+
+
+def test_a_call_s_deadline_and_its_caller_reach_the_engine(serve, channel, monkeypatch):
+    served = serve()
+    asked = []
+    render = served.engine.render
+    monkeypatch.setattr(
+        served.engine, "render", lambda asking: asked.append(asking) or render(asking)
+    )
     stub = bridge_pb2_grpc.BridgeStub(channel(served))
-    with pytest.raises(grpc.RpcError, match="idempotency_key"):
-        list(stub.Continue(iter([first(idempotency_key="k")])))
+    named = [("jukebox-client", "desk")]
+    list(stub.Continue(iter([first(), audio()]), timeout=600, metadata=named))
+    list(stub.Continue(iter([first(detached=True), audio()]), timeout=600))
+    list(stub.Continue(iter([first(idempotency_key="k"), audio()])))
+    assert 0 < asked[0].deadline_s <= 600
+    assert (asked[1].deadline_s, asked[2].deadline_s) == (None, None)
+    assert asked[0].client_id == "grpc:local/desk"
+    assert asked[1].client_id.startswith("grpc:local/ipv4:127.0.0.1:")
+    assert [request.idempotency_key for request in asked] == ["", "", "local/k"]
+    with pytest.raises(grpc.RpcError, match="jukebox-client has 129 characters"):
+        list(stub.Continue(iter([first(), audio()]), metadata=[("jukebox-client", "x" * 129)]))
+
+
+def test_every_verb_of_the_proto_has_its_handler():
+    assert set(grpc_service.VERBS) == {method.name for method in grpc_service.DESCRIPTOR.methods}
+
+
+def test_a_model_is_listed_unloaded_and_loaded_again(serve, channel, silence):
+    served = serve()
+    line = channel(served)
+    stub = bridge_pb2_grpc.BridgeStub(line)
+    assert statuses(line, "model/counting") == {SERVING}
+    assert stub.ListStyles(bridge_pb2.ListStylesRequest()).artists == ["Bach"]
+    assert not stub.UnloadModel(bridge_pb2.UnloadModelRequest(name="counting")).loaded
+    assert statuses(line, "model/counting") == statuses(line) == {NOT_SERVING}
+    (listed,) = stub.ListModels(bridge_pb2.ListModelsRequest()).models
+    assert not listed.loaded
+    error = refusal(served, silence(), channel)
+    assert error.code() is grpc.StatusCode.FAILED_PRECONDITION
+    assert "LoadModel" in error.details()
+    assert stub.LoadModel(bridge_pb2.LoadModelRequest()).loaded
+    assert statuses(line, "model/counting") == statuses(line) == {SERVING}
+    assert told(stub.Continue(iter([first(), audio()])))[2].num_samples == 4_000
+    for ask in (
+        lambda: stub.LoadModel(bridge_pb2.LoadModelRequest(name="large")),
+        lambda: stub.UnloadModel(bridge_pb2.UnloadModelRequest(name="large")),
+        lambda: stub.ListStyles(bridge_pb2.ListStylesRequest(model="large")),
+    ):
+        with pytest.raises(grpc.RpcError, match="known: counting") as caught:
+            ask()
+        assert caught.value.code() is grpc.StatusCode.NOT_FOUND
 
 
 def test_until_the_model_is_warm_the_server_says_not_serving(listen, channel, silence):
@@ -344,6 +495,9 @@ def test_all_calls_together_may_send_so_much(monkeypatch, serve, channel):
     assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
     assert "8000 bytes" in caught.value.details()
     assert "7999 bytes" in caught.value.details()
+    info, retry = details_of(caught.value)
+    assert info.reason == "BUSY"
+    assert retry.retry_delay.ToTimedelta().total_seconds() > 0
 
 
 def test_a_port_in_use_is_refused_and_not_shared(serve, listen):
@@ -363,7 +517,7 @@ def refusal(served, continuation, channel):
     return caught.value
 
 
-def statuses(channel):
+def statuses(channel, *names):
     check = health_pb2_grpc.HealthStub(channel).Check
-    names = ("", "jukebox.bridge.v1.Bridge")
+    names = names or ("", "jukebox.bridge.v1.Bridge")
     return {check(health_pb2.HealthCheckRequest(service=name)).status for name in names}

@@ -9,13 +9,12 @@ from bridge.ports import (
     Labels,
     MidiPart,
     Note,
-    Plan,
     Section,
     Stem,
     StemKind,
     Timing,
 )
-from bridge.request import SAMPLE_RATES, ContinueRequest
+from bridge.request import SAMPLE_RATES, Prime
 from bridge.transport import SampleMap
 
 MODEL_RATE = 44_100
@@ -109,16 +108,8 @@ def test_the_prime_is_heard_from_the_anchor_to_the_splice(rate, prime_samples):
     before = 333
     start = ANCHOR - before
     tone = sine(start, before + prime_samples, rate)
-    request = ContinueRequest(
-        request_id="r",
-        sample_rate=rate,
-        prime=np.stack([1.5 * tone, 0.5 * tone]),
-        num_samples=1,
-        plan=Plan(seed=0),
-        conditions=Conditions(),
-        prime_start_sample=start,
-    )
-    mid = heard(request, map_of(rate))
+    prime = Prime(samples=np.stack([1.5 * tone, 0.5 * tone]), start_sample=start)
+    mid = heard(prime, map_of(rate))
     assert mid.shape[0] == -(-prime_samples * MODEL_RATE // rate)
     inner = slice(400, mid.shape[0] - 400)
     due = np.sin(2 * np.pi * 500 * np.arange(mid.shape[0]) / MODEL_RATE)

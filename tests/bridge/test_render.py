@@ -4,24 +4,28 @@ from fakes import counting_info
 
 from bridge.audio_file import sha256_of
 from bridge.ports import Conditions, Plan
-from bridge.render import Assembly, choose_anchor, place
-from bridge.request import SAMPLE_RATES, ContinueRequest
+from bridge.render import Assembly, choose_anchor, ground_of, likeness_of, place
+from bridge.request import SAMPLE_RATES, Prime, RenderRequest
 
 RATE = 44_100
 INFO = counting_info()
 
 
-def request(prime: np.ndarray, sample_rate: int = RATE, **changes) -> ContinueRequest:
+def request(
+    prime: np.ndarray, sample_rate: int = RATE, start_sample: int = 0, **changes
+) -> RenderRequest:
     values = {"num_samples": 30_001, "plan": Plan(seed=0), "conditions": Conditions()}
-    return ContinueRequest(
-        request_id="r", sample_rate=sample_rate, prime=prime, **{**values, **changes}
+    source = Prime(samples=prime, start_sample=start_sample)
+    return RenderRequest(
+        request_id="r", sample_rate=sample_rate, source=source, **{**values, **changes}
     )
 
 
-def assembled(asked: ContinueRequest, sound) -> tuple[Assembly, np.ndarray]:
+def assembled(asked: RenderRequest, sound) -> tuple[Assembly, np.ndarray]:
     """Return the assembly and its result when the decoder gives `sound(model samples)`."""
-    placement = place(asked, INFO)
-    assembly, size = Assembly(asked, placement), INFO.block_samples
+    placement = place(asked, ground_of(asked.source), INFO)
+    likeness = likeness_of(asked.source, asked.sample_rate)
+    assembly, size = Assembly(likeness, placement), INFO.block_samples
     parts = [
         assembly.push(block, sound(np.arange(block * size, (block + 1) * size)).astype(np.float32))
         for block in range(placement.first_block, placement.end_block)
@@ -59,7 +63,7 @@ def test_a_short_prime_gives_a_short_lead_in_and_a_whole_result(rate, prime_samp
     asked = request(np.zeros((2, prime_samples), np.float32), rate)
     assembly, audio = assembled(asked, tone)
     assert audio.shape == (2, 30_001)
-    anchored = prime_samples - choose_anchor(asked, INFO)
+    anchored = prime_samples - choose_anchor(rate, ground_of(asked.source), INFO)
     assert assembly.lead_in.shape == (2, min(anchored, round(0.02 * rate)))
 
 
@@ -86,7 +90,7 @@ def test_the_stereo_image_of_the_prime_goes_on_and_folds_down_to_the_mid():
 
 
 def test_the_hash_and_the_next_sample_follow_the_result():
-    asked = request(np.zeros((2, 5_000), np.float32), prime_start_sample=77)
+    asked = request(np.zeros((2, 5_000), np.float32), start_sample=77)
     assembly, audio = assembled(asked, tone)
     assert assembly.sha256 == sha256_of(audio)
     assert assembly.next_sample == 77 + 5_000 + 30_001

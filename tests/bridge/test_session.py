@@ -3,25 +3,39 @@ import itertools
 
 import numpy as np
 import pytest
-from fakes import Clock
 
+from bridge.jobs import JobInfo, JobState
 from bridge.ports import Conditions, Plan
-from bridge.request import AudioBlock, ContinueRequest, Progress
-from bridge.session import NEXT, Outbox, ProgressMeter, Session, SessionState
+from bridge.request import AudioBlock, Prime, RenderRequest
+from bridge.session import NEXT, Outbox, Session, SessionState
 
 ENDS = (SessionState.DONE, SessionState.FAILED, SessionState.CANCELLED)
 
 
 def session() -> Session:
-    request = ContinueRequest(
+    request = RenderRequest(
         request_id="r",
         sample_rate=48_000,
-        prime=np.zeros((1, 10), np.float32),
+        source=Prime(samples=np.zeros((1, 10), np.float32)),
         num_samples=10,
         plan=Plan(seed=1),
         conditions=Conditions(),
     )
-    return Session("job", request, max_events=2)
+    info = JobInfo(
+        id="job",
+        request_id="r",
+        client_id="",
+        state=JobState.QUEUED,
+        detached=False,
+        live=False,
+        seed=1,
+        model="m",
+        fingerprint="f",
+        created_s=0.0,
+        splice_sample=10,
+        num_samples=10,
+    )
+    return Session(info, request, max_events=2)
 
 
 def block(start_sample: int) -> AudioBlock:
@@ -42,7 +56,7 @@ def test_the_table_alone_says_which_state_follows(here, there):
 
 
 def test_every_state_is_reachable_and_every_way_ends():
-    reached, todo = set(), [SessionState.ADMITTED]
+    reached, todo = set(), [SessionState.QUEUED]
     while todo:
         state = todo.pop()
         reached.add(state)
@@ -111,28 +125,3 @@ async def settled(task) -> bool:
     for _ in range(20):
         await asyncio.sleep(0)
     return task.done()
-
-
-def test_progress_never_goes_back_nor_past_its_total():
-    meter = ProgressMeter(4, Clock())
-    seen = [meter.advance("top") for _ in range(7)] + [meter.finish("decode")]
-    assert [progress.step for progress in seen] == [1, 2, 3, 4, 4, 4, 4, 4]
-    assert {progress.total_steps for progress in seen} == {4}
-    assert seen[-1] == Progress(phase="decode", step=4, total_steps=4, eta_seconds=0.0)
-
-
-def test_the_rest_is_told_from_the_speed_measured():
-    meter = ProgressMeter(10, Clock(step_s=0.5))
-    first = meter.advance("top")
-    assert first.eta_seconds == pytest.approx(9 * 0.5)
-    for _ in range(4):
-        last = meter.advance("top")
-    assert last.eta_seconds == pytest.approx(5 * 0.5)
-
-
-def test_a_change_of_speed_is_followed_smoothly():
-    clock = Clock(step_s=1.0)
-    meter = ProgressMeter(100, clock)
-    meter.advance("top")
-    clock.now_s += 4.0
-    assert meter.advance("top").eta_seconds == pytest.approx(98 * (1.0 + 0.2 * 4.0))

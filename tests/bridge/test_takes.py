@@ -1,22 +1,21 @@
 import json
-import os
-from dataclasses import fields, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from fakes import counting_info
 
-from bridge.errors import NotFoundError
 from bridge.ports import Conditions, Labels, MidiPart, Note, Plan, Quality, Stem, StemKind
-from bridge.request import ContinueRequest
-from bridge.store import ABANDONED_SECONDS, TakeStore
-from bridge.takes import Take, from_record, summary, take_id, to_record
+from bridge.render import ground_of, likeness_of, place
+from bridge.request import Prime, RenderRequest
+from bridge.takes import Take, from_record, request_digest, summary, take_id, to_record
 
 
-def request(**changes) -> ContinueRequest:
+def request(**changes) -> RenderRequest:
     values = {
         "request_id": "r-1",
         "sample_rate": 48_000,
-        "prime": np.linspace(-1, 1, 101, dtype=np.float32)[None],
+        "source": Prime(samples=np.linspace(-1, 1, 101, dtype=np.float32)[None]),
         "num_samples": 500,
         "plan": Plan(seed=2**63 + 1, quality=Quality.EXACT),
         "conditions": Conditions(
@@ -29,12 +28,14 @@ def request(**changes) -> ContinueRequest:
             stems=(Stem(kind=StemKind.BASS, start_sample=3, samples=np.ones(7, np.float32)),),
         ),
     }
-    return ContinueRequest(**{**values, **changes})
+    return RenderRequest(**{**values, **changes})
 
 
-def take(codes: bytes = b"codes", asked: ContinueRequest | None = None) -> Take:
+def take(codes: bytes = b"codes", asked: RenderRequest | None = None) -> Take:
     asked = asked or request()
-    told = summary(asked, anchor_sample=17)
+    placement = place(asked, ground_of(asked.source), counting_info())
+    likeness = likeness_of(asked.source, asked.sample_rate)
+    told = summary(asked, placement, likeness.image.num_channels)
     return Take(
         id=take_id(told, asked.plan, "fingerprint", "ab" * 32),
         request=told,
@@ -42,10 +43,12 @@ def take(codes: bytes = b"codes", asked: ContinueRequest | None = None) -> Take:
         model="counting",
         fingerprint="fingerprint",
         licence="public domain",
-        parents=("parent",),
+        parent=None,
         sha256="ab" * 32,
         num_samples=500,
         gain_db=-1.5,
+        level_db=-1.0,
+        image=likeness.image,
         codes=codes,
     )
 
@@ -58,12 +61,12 @@ def test_a_take_comes_back_from_its_record_as_it_was():
 def test_a_record_holds_no_audio_but_its_hash():
     text = json.dumps(to_record(take()))
     assert len(text) < 3000
-    assert take().request.prime_sha256 in text
+    assert take().request.source["sha256"] in text
     assert len(take().request.conditions["stems"][0]["sha256"]) == 64
 
 
 def test_the_same_request_has_the_same_take_whoever_asks():
-    assert take().id == take(asked=request(request_id="another", idempotency_key="k")).id
+    assert take().id == take(asked=request(request_id="another", client_id="c")).id
 
 
 @pytest.mark.parametrize(
@@ -72,7 +75,7 @@ def test_the_same_request_has_the_same_take_whoever_asks():
         {"num_samples": 501},
         {"plan": Plan(seed=1)},
         {"sample_rate": 44_100},
-        {"prime": np.zeros((1, 101), np.float32)},
+        {"source": Prime(samples=np.zeros((1, 101), np.float32))},
         {"conditions": Conditions()},
     ],
     ids=lambda changes: next(iter(changes)),
@@ -81,56 +84,20 @@ def test_another_request_has_another_take(changes):
     assert take().id != take(asked=request(**changes)).id
 
 
-def test_a_saved_take_is_there_after_a_restart(tmp_path):
-    TakeStore(tmp_path).save(take(codes=bytes(range(256))))
-    reopened = TakeStore(tmp_path)
-    assert reopened.ids() == (take().id,)
-    loaded = reopened.load(take().id)
-    assert {field.name: getattr(loaded, field.name) for field in fields(Take)} == {
-        field.name: getattr(take(codes=bytes(range(256))), field.name) for field in fields(Take)
-    }
-
-
-def test_saving_an_equal_take_again_changes_nothing(tmp_path):
-    store = TakeStore(tmp_path)
-    store.save(take())
-    before = sorted(path.stat().st_mtime_ns for path in (tmp_path / "takes").rglob("*"))
-    store.save(take())
-    assert len(store) == 1
-    assert sorted(p.stat().st_mtime_ns for p in (tmp_path / "takes").rglob("*")) == before
-
-
-def test_a_take_that_another_writer_finished_first_is_kept(tmp_path, monkeypatch):
-    first, second = TakeStore(tmp_path), TakeStore(tmp_path)
-    first.save(take())
-    # The second writer looked before the first one renamed its folder.
-    monkeypatch.setattr("pathlib.Path.exists", lambda path: False)
-    second.save(take())
-    monkeypatch.undo()
-    assert [folder.name for folder in (tmp_path / "takes").iterdir()] == [take().id]
-    assert second.load(take().id) == take()
-
-
-def test_what_a_killed_writer_left_is_no_take_and_goes_away_in_time(tmp_path):
-    store = TakeStore(tmp_path)
-    store.save(take())
-    half = tmp_path / "takes" / ".unfinished-0123"
-    half.mkdir()
-    (half / "take.json").write_text("{")
-    assert TakeStore(tmp_path).ids() == (take().id,)
-    assert half.exists()
-    old = half.stat().st_mtime - 2 * ABANDONED_SECONDS
-    os.utime(half, (old, old))
-    assert TakeStore(tmp_path).ids() == (take().id,)
-    assert not half.exists()
-
-
-def test_an_unknown_take_is_named_in_the_error(tmp_path):
-    with pytest.raises(NotFoundError, match="'nowhere'; 0 takes"):
-        TakeStore(tmp_path).load("nowhere")
-
-
 def test_a_record_with_an_unknown_key_is_refused():
     record = to_record(replace(take(), codes=b""))
     with pytest.raises(TypeError, match="surprise"):
         from_record({**record, "surprise": 1}, b"")
+
+
+def test_a_request_is_the_same_whoever_asks_and_whatever_seed_was_drawn():
+    asked = request()
+    same = [
+        request(request_id="another", client_id="c", idempotency_key="k", deadline_s=9.0),
+        request(detached=True, live=True),
+    ]
+    assert {request_digest(one) for one in same} == {request_digest(asked)}
+    drawn = [request(plan=Plan(seed=seed), seed_drawn=True) for seed in (1, 2)]
+    assert request_digest(drawn[0]) == request_digest(drawn[1]) != request_digest(asked)
+    asked_for = [request(plan=Plan(seed=seed)) for seed in (1, 2)]
+    assert request_digest(asked_for[0]) != request_digest(asked_for[1])

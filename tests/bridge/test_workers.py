@@ -214,3 +214,23 @@ def test_work_runs_on_the_workers_own_thread():
     names = run(scenario())
     assert len(names) == 1
     assert names.pop().startswith("named")
+
+
+def test_clients_take_turns_and_so_do_the_jobs_of_each():
+    async def scenario():
+        async with Held() as held:
+            for job in ("a1", "a2", "b1"):
+                held.worker.join(job, job[0])
+            tasks = [
+                asyncio.create_task(held.turns(job, count))
+                for job, count in (("a1", 4), ("a2", 4), ("b1", 8))
+            ]
+            await spun()
+            held.release()
+            await asyncio.gather(*tasks)
+        return held.order
+
+    order = run(scenario())
+    for first in range(0, 16, 4):
+        assert sorted(job[0] for job in order[first : first + 4]) == ["a", "a", "b", "b"]
+    assert [order[:8].count(job) for job in ("a1", "a2")] == [2, 2]

@@ -1,9 +1,19 @@
 """The codebook: nearest rows, gradients that pass, running means, rows that restart."""
 
+import math
+
 import pytest
 import torch
 
-from model.quantizer import Quantizer, start_codebook, update_codebook
+from model.quantizer import (
+    Quantizer,
+    Tally,
+    move_codebook,
+    restore_codebook,
+    start_codebook,
+    tally,
+    update_codebook,
+)
 
 ROWS, WIDTH = 8, 3
 
@@ -142,3 +152,28 @@ def test_a_row_nobody_chooses_restarts_at_a_latent_of_the_batch_and_its_count_de
     assert not distances_between(quantizer.codebook[1:], given[0].t()).min(1).values.any()
     torch.testing.assert_close(quantizer.counts[1:], torch.full((ROWS - 1,), 0.5))
     torch.testing.assert_close(quantizer.counts[0], torch.tensor(0.5 + 25))
+
+
+def test_a_code_used_once_from_a_count_of_one_stays_exactly_at_the_threshold():
+    quantizer, given = Quantizer(ROWS, WIDTH), latents(ROWS, batch=1)
+    start_codebook(quantizer, given, random())
+    rows = quantizer.codebook.t()[None]
+    made = move_codebook(quantizer, tally(quantizer, rows, quantizer.encode(rows), random()))
+    assert torch.equal(quantizer.counts, torch.ones(ROWS))
+    assert made.alive == made.used == ROWS
+    assert made.entropy == pytest.approx(math.log(ROWS), rel=1e-5)
+
+
+def test_a_restored_codebook_stays_where_it_is_while_nobody_chooses():
+    quantizer, before = Quantizer(ROWS, WIDTH), torch.randn(ROWS, WIDTH, generator=random(4))
+    quantizer.codebook.copy_(before)
+    restore_codebook(quantizer, 16.0)
+    assert torch.equal(quantizer.counts, torch.full((ROWS,), 16.0))
+    nothing = Tally(
+        counts=torch.eye(ROWS)[0] * 16,
+        sums=16 * before * torch.eye(ROWS)[:1].t(),
+        fresh=torch.zeros(ROWS, WIDTH),
+    )
+    made = move_codebook(quantizer, nothing)
+    torch.testing.assert_close(quantizer.codebook, before)
+    assert (made.alive, made.used) == (ROWS, 1)

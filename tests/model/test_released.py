@@ -19,7 +19,8 @@ from model.released import (
     VQVAE,
 )
 from model.upsampler import Upsampler
-from tests.vectors import NAMES, cases, codec_config, manifest, needs_golden, prior_config
+from tests.golden.configs import NAMES, codec_config, prior_config
+from tests.vectors import cases, manifest, needs_golden
 
 
 @cache

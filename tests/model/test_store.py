@@ -210,3 +210,9 @@ def test_a_folder_of_another_format_is_refused_by_number(folder):
     edited(folder, format=2)
     with pytest.raises(CheckpointError, match="has format 2, this one reads 1"):
         load_bundle(folder)
+
+
+def test_a_folder_of_a_released_model_is_refused_with_the_reason_why_it_cannot_stream(tmp_path):
+    (tmp_path / "manifest.json").write_text('{"kind": "released", "format": 1, "name": "5b"}')
+    with pytest.raises(CheckpointError, match="hears too far ahead to play live"):
+        read_manifest(tmp_path)

@@ -1,0 +1,139 @@
+"""Makes the audio of any candidate by its name, and keeps what a model made.
+
+A name says it all: `fast_notes` is the fast model told the notes, `fast_free_seed8` another draw of
+the model that is told nothing, `bass_fast` the bass it adds to stems.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from bridge.app.codec import CodecTrips, codec_loss, open_codec
+from bridge.app.door import shipped_model
+from bridge.client import Client
+from bridge.evaluation import candidates, parts
+from bridge.evaluation.candidates import Kept, Made, Told
+from bridge.evaluation.pieces import Clip
+from bridge.ports import Generator, Quality
+
+LEVELS: Final = 3
+BASS_TRUTH, BASS_OTHER = "bass_truth", "bass_other_piece"
+_SEED: Final = "_seed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drawn:
+    """A candidate that a model draws: by which sampler, knowing what, with which seed."""
+
+    quality: Quality
+    known: str
+    seed: int
+
+    @property
+    def plan(self) -> str:
+        """Return what names the way it was sampled."""
+        return f"default, seed {self.seed}"
+
+
+def drawn(name: str) -> Drawn | None:
+    """Return how a model draws a candidate; None if none does."""
+    first, _, rest = name.partition("_")
+    if first == "bass" and rest in list(Quality):
+        return Drawn(quality=Quality(rest), known="bass", seed=candidates.SEED)
+    if first not in list(Quality):
+        return None
+    known, _, seed = rest.partition(_SEED)
+    if seed and not seed.isdecimal():
+        return None
+    return Drawn(quality=Quality(first), known=known, seed=int(seed or candidates.SEED))
+
+
+def is_candidate(name: str) -> bool:
+    """Return whether a name is one that can be measured."""
+    fixed = {candidates.TRUTH, *candidates.TOYS, candidates.FINISHER, BASS_TRUTH, BASS_OTHER}
+    how = drawn(name)
+    return name in fixed | {candidates.codec_name(level) for level in range(LEVELS)} or (
+        how is not None and how.known in (candidates.NOTES, candidates.FREE, "bass")
+    )
+
+
+def with_seed(name: str, seed: int) -> str:
+    """Return the name of another draw of a candidate."""
+    return f"{name}{_SEED}{seed}"
+
+
+class Maker:
+    """One model, and what it has made so far."""
+
+    def __init__(self, client: Client, model: Path | None, out: Path) -> None:
+        """Take a client of a server that serves the model, and a folder to keep audio in."""
+        self._client = client
+        self._folder = model
+        self._out = out
+        self.fingerprint = client.models()[0].fingerprint
+        self._kept = Kept(out / "audio")
+
+    @cached_property
+    def _codec(self) -> CodecTrips:
+        return open_codec(self._folder)
+
+    @cached_property
+    def _generator(self) -> Generator[Any]:
+        return shipped_model(self._folder)()
+
+    def owner(self, name: str) -> tuple[str, str]:
+        """Return the model that a candidate depends on, and its plan; empty where there is none."""
+        if name in (candidates.TRUTH, *candidates.TOYS, BASS_TRUTH, BASS_OTHER):
+            return "", ""
+        how = drawn(name)
+        return self.fingerprint, "" if how is None else how.plan
+
+    def make(self, name: str, clip: Clip, other: Clip) -> tuple[Made, Told]:
+        """Return a candidate's audio, and what is told of it besides its sound."""
+        if name == BASS_TRUTH:
+            return self._part(clip), {}
+        if name == BASS_OTHER:
+            return self._part(other), {}
+        if name == candidates.TRUTH or name in candidates.TOYS:
+            made = candidates.toy(name, clip, other)
+            if name == candidates.TRUTH:
+                self._kept.keep(name, clip, made, {})
+            return made, {}
+        owner = f"{self.fingerprint}/{name}"
+        found = self._kept.load(owner, clip)
+        if found is None:
+            found = self._by_model(name, clip)
+            self._kept.keep(owner, clip, *found)
+        return found
+
+    def _by_model(self, name: str, clip: Clip) -> tuple[Made, Told]:
+        if name == candidates.FINISHER:
+            return candidates.after_finisher(self._generator, clip), {}
+        for level in range(LEVELS):
+            if name == candidates.codec_name(level):
+                return self._after_codec(level, clip)
+        return self._drawn(name, clip)
+
+    def _part(self, clip: Clip) -> Made:
+        bass = clip.stem(parts.TARGET)
+        return Made(result=bass[clip.prime_samples :], before=bass[: clip.prime_samples])
+
+    def _after_codec(self, level: int, clip: Clip) -> tuple[Made, Told]:
+        made, codes = candidates.after_codec(self._codec, level, clip)
+        folder = self._out / "codes" / self.fingerprint
+        folder.mkdir(parents=True, exist_ok=True)
+        np.save(folder / f"{clip.name.replace('/', '-')}.{level}.npy", codes)
+        return made, {**codec_loss(made.result, clip.truth)}
+
+    def _drawn(self, name: str, clip: Clip) -> tuple[Made, Told]:
+        how = drawn(name)
+        assert how is not None, name
+        plan = candidates.plan_of(how.quality, clip, how.seed)
+        if how.known == "bass":
+            made, gain_db = candidates.accompanied(self._client, clip, parts.TARGET, plan)
+        else:
+            made, gain_db = candidates.continued(self._client, clip, how.known, plan)
+        return made, {"gain_db": gain_db}

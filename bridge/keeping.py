@@ -1,0 +1,121 @@
+"""What is written down of a job: its state at intervals, its take and file at the end.
+
+Knows neither who listens nor how the work is shared.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Final, Generic
+
+import numpy as np
+
+from bridge.audio_file import AudioClip, Provenance, write_audio
+from bridge.database import storage_errors
+from bridge.jobs import Checkpoint
+from bridge.pace import Pace
+from bridge.ports import Audio, Generator, S
+from bridge.request import Accepted, Done
+from bridge.store import TakeStore
+from bridge.takes import Take
+from bridge.workers import Worker
+
+LOW_FIDELITY: Final = 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tools(Generic[S]):
+    """What every job works with."""
+
+    generator: Generator[S]
+    model: Worker
+    sound: Worker
+    store: TakeStore
+    clock: Callable[[], float]
+    pace: Pace
+    checkpoint_seconds: float
+
+
+class Saver(Generic[S]):
+    """Writes a job's state down beside the work that goes on, one at a time."""
+
+    def __init__(self, job: str, tools: Tools[S]) -> None:
+        self._job = job
+        self._tools = tools
+        self._saved_s = tools.clock()
+        self._saving: asyncio.Task[None] | None = None
+
+    async def in_time(self, state: S, fed_blocks: int) -> None:
+        """Begin to write a state down if the last time is long ago.
+
+        Raises:
+            StorageError: The last time failed: the disk is full or refuses.
+        """
+        now = self._tools.clock()
+        if now - self._saved_s < self._tools.checkpoint_seconds:
+            return
+        if self._saving is not None:
+            await self._saving
+        self._saved_s = now
+        checkpoint = await self._checkpoint(state, fed_blocks)
+        self._saving = asyncio.create_task(self._write(checkpoint))
+
+    async def now(self, state: S, fed_blocks: int) -> None:
+        """Return once a state is on disk.
+
+        Raises:
+            StorageError: The disk is full or refuses.
+        """
+        await self._write(await self._checkpoint(state, fed_blocks))
+
+    async def rest(self) -> None:
+        """Return once nothing is being written; how that ended counts no more."""
+        if self._saving is not None:
+            await asyncio.gather(self._saving, return_exceptions=True)
+
+    async def _checkpoint(self, state: S, fed_blocks: int) -> Checkpoint:
+        data = await self._tools.model.run(self._job, state.to_bytes)
+        return Checkpoint(fed_blocks=fed_blocks, state=data)
+
+    async def _write(self, checkpoint: Checkpoint) -> None:
+        save = self._tools.store.jobs.save_checkpoint
+        await asyncio.to_thread(save, self._job, checkpoint)
+
+
+def write_take(path: Path, take: Take, audio: Sequence[Audio]) -> Path:
+    """Return where the audio of a take was written as a Broadcast Wave file.
+
+    Raises:
+        StorageError: The disk is full or refuses.
+    """
+    provenance = Provenance(
+        model=take.model,
+        fingerprint=take.fingerprint,
+        seed=take.seed,
+        request_id=take.request.request_id,
+        licence=take.licence,
+        take_id=take.id,
+    )
+    samples = np.concatenate(audio, axis=1)
+    clip = AudioClip(samples=samples, sample_rate=take.request.sample_rate)
+    with storage_errors(f"write {path}"):
+        return write_audio(path, clip, take.start_sample, provenance)
+
+
+def told(accepted: Accepted, done: Done) -> dict[str, Any]:
+    """Return what is kept to tell a job again, as JSON can hold it."""
+    end = asdict(replace(done, lead_in=np.zeros((0, 0), np.float32)))
+    del end["lead_in"]
+    end["path"] = None if done.path is None else str(done.path)
+    return {"accepted": asdict(accepted), "done": end}
+
+
+def advice_on(fidelity: float) -> str:
+    """Return what to tell a caller whose prime the model knows so well; empty if all is well."""
+    if fidelity >= LOW_FIDELITY:
+        return ""
+    return (
+        f"this sound is outside what the model knows: its codec keeps {fidelity:.2f} of 1, "
+        f"below {LOW_FIDELITY:g} the result may not sound like the recording"
+    )

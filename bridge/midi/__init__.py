@@ -1,0 +1,1 @@
+"""MIDI on one side, the engine's values on the other: clock, notes, pads, ports."""

@@ -1,0 +1,203 @@
+"""The codec over audio of any length, piece by piece, in bounded memory.
+
+Every layer keeps the few frames of its past that its kernel still reaches, as a
+value, and answers for a frame as soon as it has heard what lies ahead of it.
+So nothing is computed twice, pieces may be cut anywhere, and the result is that
+of the whole signal up to rounding. Frames lie in memory before channels, which
+is how the processor's convolutions are fastest.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from model.codec import Conv, DecoderBlock, Down, EncoderBlock, Level, ResidualUnit, Up
+
+# Pieces of one signal differ in length, so only what stays the same is named.
+Piece = Float[Tensor, "_ _ 1 _"]
+"""Batch, channels, one, frames."""
+MonoBatch = Float[Tensor, "_ _"]
+"""Batch, samples."""
+Latents = Float[Tensor, "_ _ _"]
+"""Batch, latents, frames."""
+Codes = Int[Tensor, "_ _"]
+"""Batch, frames."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One step of a codec on frames whose surroundings are given.
+
+    Attributes:
+        behind: Frames of the past that an output needs.
+        ahead: Frames of the future that it needs.
+        stride: Input frames that make one output.
+        run: Returns outputs for the inputs between `behind` and `ahead`.
+    """
+
+    behind: int
+    ahead: int
+    stride: int
+    run: Callable[[Piece], Piece]
+
+
+def encode_latents(level: Level, audio: Iterable[MonoBatch]) -> Iterator[Latents]:
+    """Yield latents before quantisation for pieces of audio; together those of the whole.
+
+    Samples beyond whole frames are dropped, as they are of the whole.
+    """
+    layers = [one for block in level.encoder for one in _encoder(_as(block, EncoderBlock))]
+    signal = (piece[:, None, None].to(level.dtype) for piece in _in_frames(audio, level.hop))
+    for made in _in_pieces(layers, signal):
+        yield made[:, :, 0].float()
+
+
+def encode(level: Level, audio: Iterable[MonoBatch]) -> Iterator[Codes]:
+    """Yield codes for pieces of audio; together those of the whole."""
+    for latents in encode_latents(level, audio):
+        yield level.quantizer.encode(latents)
+
+
+def decode(level: Level, codes: Iterable[Codes]) -> Iterator[MonoBatch]:
+    """Yield audio for pieces of codes; together that of the whole."""
+    layers = [one for block in level.decoder for one in _decoder(_as(block, DecoderBlock))]
+    signal = (level.quantizer.decode(piece)[:, :, None].to(level.dtype) for piece in codes)
+    for made in _in_pieces([*layers, _conv(level.out)], signal):
+        yield made[:, 0, 0].float()
+
+
+def _in_frames(audio: Iterable[MonoBatch], hop: int) -> Iterator[MonoBatch]:
+    """Yield audio cut at whole frames; what is left at the end is dropped."""
+    held: MonoBatch | None = None
+    for piece in audio:
+        held = piece if held is None else torch.cat([held, piece], dim=-1)
+        whole = held.shape[-1] // hop * hop
+        if whole:
+            yield held[:, :whole]
+            held = held[:, whole:]
+
+
+def _in_pieces(layers: Sequence[Layer], given: Iterable[Piece]) -> Iterator[Piece]:
+    """Yield what a chain of layers makes of a signal in pieces."""
+    kept: list[Piece | None] = [None] * len(layers)
+    for piece in given:
+        made = _through(layers, piece.contiguous(memory_format=torch.channels_last), kept)
+        if made is not None:
+            yield made
+    end = _through(layers, None, kept, last=True)
+    if end is not None:
+        yield end
+
+
+def _through(
+    layers: Sequence[Layer], piece: Piece | None, kept: list[Piece | None], *, last: bool = False
+) -> Piece | None:
+    """Return what comes out for a piece, None if nothing yet; `kept` is brought up to date."""
+    for index, layer in enumerate(layers):
+        heard = _heard(layer, piece, kept[index], last=last)
+        if heard is None:
+            return None
+        ready = max(heard.shape[-1] - layer.behind - layer.ahead, 0) // layer.stride
+        used = ready * layer.stride
+        piece = layer.run(heard[..., : layer.behind + used + layer.ahead]) if ready else None
+        # A copy, lest a few frames keep a whole piece in memory.
+        kept[index] = heard[..., used:].clone()
+    return piece
+
+
+def _heard(layer: Layer, piece: Piece | None, past: Piece | None, *, last: bool) -> Piece | None:
+    """Return what a layer has not used up, with silence before the start and after the end."""
+    some = piece if piece is not None else past
+    if some is None:
+        return None
+    parts = [_silence(some, layer.behind) if past is None else past]
+    if piece is not None:
+        parts.append(piece)
+    if last:
+        parts.append(_silence(some, layer.ahead))
+    return torch.cat(parts, dim=-1)
+
+
+def _silence(like: Piece, frames: int) -> Piece:
+    made = like.new_zeros(like.shape[0], like.shape[1], 1, frames)
+    return made.contiguous(memory_format=torch.channels_last)
+
+
+def _encoder(block: EncoderBlock) -> Iterator[Layer]:
+    for down, stack in zip(block.downs, block.stacks, strict=True):
+        yield _down(_as(down, Down))
+        yield from (_unit(_as(unit, ResidualUnit)) for unit in _as(stack, nn.Sequential))
+    yield _conv(block.out)
+
+
+def _decoder(block: DecoderBlock) -> Iterator[Layer]:
+    yield _conv(block.enter)
+    for stack, up in zip(block.stacks, block.ups, strict=True):
+        yield from (_unit(_as(unit, ResidualUnit)) for unit in _as(stack, nn.Sequential))
+        yield _up(_as(up, Up))
+
+
+def _conv(layer: Conv) -> Layer:
+    return Layer(*_reach(layer), 1, partial(_convolved, conv=layer.conv))
+
+
+def _down(layer: Down) -> Layer:
+    return Layer(*_reach(layer), layer.conv.stride[0], partial(_convolved, conv=layer.conv))
+
+
+def _unit(layer: ResidualUnit) -> Layer:
+    return Layer(*_reach(layer.dilated), 1, partial(_refined, unit=layer))
+
+
+def _up(layer: Up) -> Layer:
+    return Layer(1, 1 if _inside(layer.conv) else 0, 1, partial(_widened, up=layer))
+
+
+def _reach(layer: Conv | Down) -> tuple[int, int]:
+    """Return how many frames a kernel sees before and after its own."""
+    behind, ahead = layer.padding
+    return behind + _inside(layer.conv), ahead + _inside(layer.conv)
+
+
+def _inside(conv: nn.Conv1d | nn.ConvTranspose1d) -> int:
+    """Return the padding within a convolution, which is the same on both sides."""
+    assert isinstance(conv.padding, tuple)
+    return conv.padding[0]
+
+
+def _convolved(heard: Piece, conv: nn.Conv1d) -> Piece:
+    weight = conv.weight.unsqueeze(2)
+    return F.conv2d(
+        heard, weight, conv.bias, stride=(1, conv.stride[0]), dilation=(1, conv.dilation[0])
+    )
+
+
+def _refined(heard: Piece, unit: ResidualUnit) -> Piece:
+    behind, ahead = _reach(unit.dilated)
+    hidden = F.relu_(_convolved(F.relu(heard), unit.dilated.conv))
+    own = heard[..., behind : heard.shape[-1] - ahead]
+    return torch.add(own, _convolved(hidden, unit.pointwise), alpha=unit.scale)
+
+
+def _widened(heard: Piece, up: Up) -> Piece:
+    """Return `stride` outputs for each input but the first, and the last where it is ahead."""
+    stride, inside = up.conv.stride[0], _inside(up.conv)
+    weight = up.conv.weight.unsqueeze(2)
+    whole = F.conv_transpose2d(heard, weight, up.conv.bias, stride=(1, stride))
+    first, frames = stride + inside, heard.shape[-1] - 1 - (1 if inside else 0)
+    return whole[..., first : first + frames * stride]
+
+
+Kind = TypeVar("Kind", bound=nn.Module)
+
+
+def _as(module: nn.Module, kind: type[Kind]) -> Kind:
+    """Return a child of a container as what it was built as."""
+    assert isinstance(module, kind)
+    return module

@@ -1,0 +1,75 @@
+"""A timeline as it was at an earlier frame: its codes are kept, its memory is built again.
+
+What the sampler remembers is a function of codes and conditions, so it is built
+by `FastSampler.remember`, a chunk a step, as it was built the first time. Knows
+no sampler.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+from jaxtyping import Int64
+
+from model.errors import ConditionError
+from model.state import TimelineState
+from model.values import Known, Notes
+
+
+def rewound(state: TimelineState, sample: int, step_samples: int) -> TimelineState:
+    """Return the state whose codes end at the last frame before a sample, its memory empty.
+
+    Args:
+        state: One that a student made.
+        sample: Model sample; what was composed from it on is forgotten.
+        step_samples: Of one composer's step.
+
+    Raises:
+        ConditionError: A teacher made the timeline, whose levels stand at different samples.
+        ValueError: The sample is before the first frame's end, or not settled.
+    """
+    if state.by_teacher:
+        raise ConditionError("a timeline that the teacher made cannot be left before its end")
+    frames = sample // state.frame_samples
+    if not 0 < frames <= len(state.codes):
+        raise ValueError(
+            f"sample {sample} is not one of the {state.settled_sample} settled samples, "
+            f"the first frame ends at sample {state.frame_samples}"
+        )
+    end = frames * state.frame_samples
+    return replace(
+        state,
+        known=_known_before(state.known, end),
+        codes=state.codes[:frames].copy(),
+        memory=(),
+        remembered_chunks=0,
+        generating=True,
+        turn=0,
+        draft=np.zeros(0, np.int16),
+        draft_shown=np.zeros(0, bool),
+        drawn_from=min(state.drawn_from, frames),
+        spectra=state.spectra[: end // step_samples],
+        heard=state.heard[: end // step_samples],
+        primed_sample=min(state.primed_sample, end),
+    )
+
+
+def _known_before(known: Known, end: int) -> Known:
+    """Return what is known without what was composed after an end; what was given stays."""
+    if known.composed_span is None:
+        return known
+    first, last = known.composed_span
+    kept = min(last, end)
+    if kept <= first:
+        return replace(known, notes=_cut(known.notes, first, first), composed_span=None)
+    return replace(known, notes=_cut(known.notes, first, kept), composed_span=(first, kept))
+
+
+def _cut(notes: Notes, composed_from: int, end: int) -> Int64[np.ndarray, "kept fields"]:
+    """Return the notes that begin before the composed stretch, or in it before its end.
+
+    What the composer held on over the end stops there.
+    """
+    starts = notes[:, 0]
+    kept = notes[(starts < composed_from) | (starts < end)].copy()
+    kept[:, 1] = np.minimum(kept[:, 1], max(end, composed_from))
+    return kept

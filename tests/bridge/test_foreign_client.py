@@ -1,0 +1,83 @@
+"""A client in another language, made from the .proto alone, drives a continuation."""
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import trustme
+
+from bridge.security import Security
+
+ROOT = Path(__file__).parents[2]
+SCRIPT = ROOT / "examples/continue_section.js"
+PROTO = ROOT / "protos/bridge.proto"
+MODULES = ("@grpc/grpc-js", "@grpc/proto-loader")
+PATIENCE_SECONDS = 120
+
+pytestmark = pytest.mark.host
+
+
+@pytest.fixture(scope="module")
+def node():
+    """Return a function that runs the script against an address."""
+    programs = [shutil.which(name) for name in ("node", "npm")]
+    if None in programs:
+        pytest.skip("Node.js is missing")
+    node, npm = programs
+    root = subprocess.run([npm, "root", "-g"], capture_output=True, text=True, check=True)
+    folders = [root.stdout.strip(), os.environ.get("NODE_PATH", "")]
+    environment = dict(os.environ) | {"NODE_PATH": os.pathsep.join(filter(None, folders))}
+    for name in MODULES:
+        found = subprocess.run(
+            [node, "-e", f"require.resolve('{name}')"],
+            env=environment,
+            capture_output=True,
+            check=False,
+        )
+        if found.returncode:
+            pytest.skip(f"the package {name} is missing: npm install -g {name}")
+
+    def run(address, **more):
+        return subprocess.run(
+            [node, str(SCRIPT), address, str(PROTO)],
+            env=environment | more,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=PATIENCE_SECONDS,
+        )
+
+    return run
+
+
+def test_javascript_continues_a_section(serve, node):
+    served = serve()
+    ended = node(served.address)
+    assert ended.returncode == 0, ended.stderr
+    told = json.loads(ended.stdout)
+    assert (told["num_samples"], told["seed"]) == (88_200, 7)
+    assert told["bytes"] == 88_200 * 4
+    assert told["take_id"] in served.engine.store.ids()
+
+
+def test_javascript_gets_in_with_a_token_over_tls_and_not_without(serve, node, tmp_path):
+    authority = trustme.CA()
+    made = authority.issue_cert("127.0.0.1")
+    files = {name: tmp_path / name for name in ("ca", "certificate", "private_key", "token_file")}
+    authority.cert_pem.write_to_path(str(files["ca"]))
+    files["certificate"].write_bytes(b"".join(blob.bytes() for blob in made.cert_chain_pems))
+    files["private_key"].write_bytes(made.private_key_pem.bytes())
+    files["token_file"].write_text(f"desk {'t' * 40}\n")
+    for name in ("private_key", "token_file"):
+        files[name].chmod(0o600)
+    authority_file = str(files.pop("ca"))
+    served = serve(security=Security(**files))
+    ended = node(served.address, JUKEBOX_CA=authority_file, JUKEBOX_TOKEN="t" * 40)
+    assert ended.returncode == 0, ended.stderr
+    assert json.loads(ended.stdout)["num_samples"] == 88_200
+    refused = node(served.address, JUKEBOX_CA=authority_file)
+    assert refused.returncode == 1
+    assert "\n16: this server wants the header" in f"\n{refused.stderr}"
