@@ -15,7 +15,7 @@ from bridge.ports import Audio, Mono
 
 MATCH_SECONDS: Final = 1.0
 """How much of the prime's end is compared for level."""
-FADE_SECONDS: Final = 0.02
+FADE_SECONDS: Final = 0.06
 """The crossfade's length before the splice."""
 MAX_GAIN_DB: Final = 12.0
 SILENT_RMS: Final = 10 ** (-60 / 20)

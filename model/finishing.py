@@ -1,5 +1,7 @@
 """Codes to audio in canonical blocks: the same samples whoever asks, in whatever order."""
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Float32, Int
@@ -7,11 +9,12 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from model.bundle import TOP, Bundle
-from model.conditioning.roll import ROLL_FRAME_SAMPLES, played_of
+from model.conditioning.roll import DRUM_PROGRAM, ROLL_FRAME_SAMPLES, played_of
 from model.finisher import Material, played_by_ear
 from model.grid import (
     DECODER_AFTER_FRAMES,
     DECODER_BEFORE_FRAMES,
+    LEAD_FRAMES,
     TOP_DECODER_BEFORE_FRAMES,
     Grid,
 )
@@ -58,7 +61,9 @@ class Finishing:
         # What a block recalls lies before it: the same while the prime still grows and after.
         heard = first * self._grid.frame_samples // STEP_SAMPLES
         recalled = state.spectra[:heard][-RECALLED_STEPS:]
-        return self.render(state.codes, state.known, span, state.drawn_from, recalled)
+        drawn_from = state.drawn_from - LEAD_FRAMES
+        known = _led_in(state.known, LEAD_FRAMES * self._grid.frame_samples)
+        return self.render(state.codes, known, span, drawn_from, recalled)
 
     @torch.no_grad()
     def render(
@@ -71,7 +76,7 @@ class Finishing:
     ) -> Mono:
         """Return the audio of the top-level frames of a span by the finisher.
 
-        Frames from `drawn_from` on were made by a sampler; `recalled` is what the
+        Frames from `drawn_from` on are treated as made by a sampler; `recalled` is what the
         result shall sound like.
         """
         first, frames = span[0], span[1] - span[0]
@@ -129,3 +134,17 @@ class Finishing:
         seen = torch.as_tensor(codes[start : end + DECODER_AFTER_FRAMES].astype(np.int64))[None]
         made = level.decode(seen)[0]
         return made[(begin - start) * level.hop : (end - start) * level.hop].float().numpy()
+
+
+def _led_in(known: Known, lead_samples: int) -> Known:
+    """Return what is known with the first composed notes held a little before, under the crossfade.
+
+    For the finisher alone: the sampler's memory was made without them.
+    """
+    if known.composed_span is None or known.notes_span is not None:
+        return known
+    first, last = known.composed_span
+    lead = max(0, first - lead_samples)
+    notes = known.notes.copy()
+    notes[(notes[:, 0] == first) & (notes[:, 4] != DRUM_PROGRAM), 0] = lead
+    return replace(known, notes=notes, composed_span=(lead, last))

@@ -9,6 +9,9 @@ ENCODER_REACH_FRAMES = 36
 """Top-level frames before its own that an encoder sees, at any level."""
 TOP_DECODER_BEFORE_FRAMES = 36
 """Top-level frames before its own that the top level's decoder sees, and a little more."""
+LEAD_FRAMES = 24
+"""Top-level frames before the first drawn one that are finished like drawn ones already, so that
+the change of sound lies under the crossfade. Fewer than a chunk: none is decoded before."""
 DECODER_BEFORE_FRAMES = 64
 DECODER_AFTER_FRAMES = 4
 """Level-0 frames before and after its own that level 0's decoder sees."""

@@ -38,7 +38,7 @@ def rewound(state: TimelineState, sample: int, step_samples: int) -> TimelineSta
     end = frames * state.frame_samples
     return replace(
         state,
-        known=_known_before(state.known, end),
+        known=_known_before(state.known, end, step_samples),
         codes=state.codes[:frames].copy(),
         memory=(),
         remembered_chunks=0,
@@ -53,12 +53,15 @@ def rewound(state: TimelineState, sample: int, step_samples: int) -> TimelineSta
     )
 
 
-def _known_before(known: Known, end: int) -> Known:
-    """Return what is known without what was composed after an end; what was given stays."""
+def _known_before(known: Known, end: int, step_samples: int) -> Known:
+    """Return what is known without what was composed after an end; what was given stays.
+
+    The composer's step under way at the end stays whole, since steps are not torn.
+    """
     if known.composed_span is None:
         return known
     first, last = known.composed_span
-    kept = min(last, end)
+    kept = min(last, -(-end // step_samples) * step_samples)
     if kept <= first:
         return replace(known, notes=_cut(known.notes, first, first), composed_span=None)
     return replace(known, notes=_cut(known.notes, first, kept), composed_span=(first, kept))

@@ -6,6 +6,7 @@ from bridge.audio_file import sha256_of
 from bridge.ports import Conditions, Plan
 from bridge.render import Assembly, choose_anchor, ground_of, likeness_of, place
 from bridge.request import SAMPLE_RATES, Prime, RenderRequest
+from bridge.splice import FADE_SECONDS
 
 RATE = 44_100
 INFO = counting_info()
@@ -53,7 +54,8 @@ def test_the_result_has_the_level_of_the_prime(decoded, gain_db):
 def test_the_lead_in_is_the_same_sound_as_the_result():
     asked = request(prime_of(44_100), anchor_sample=0)
     assembly, _ = assembled(asked, lambda samples: tone(samples, 0.1))
-    due = tone(44_100 - 882 + np.arange(882))
+    fade = round(FADE_SECONDS * 44_100)
+    due = tone(44_100 - fade + np.arange(fade))
     np.testing.assert_allclose(assembly.lead_in[0], due, atol=1e-3)
 
 
@@ -64,7 +66,7 @@ def test_a_short_prime_gives_a_short_lead_in_and_a_whole_result(rate, prime_samp
     assembly, audio = assembled(asked, tone)
     assert audio.shape == (2, 30_001)
     anchored = prime_samples - choose_anchor(rate, ground_of(asked.source), INFO)
-    assert assembly.lead_in.shape == (2, min(anchored, round(0.02 * rate)))
+    assert assembly.lead_in.shape == (2, min(anchored, round(FADE_SECONDS * rate)))
 
 
 def test_what_would_clip_is_bent_and_the_reduction_is_told():
