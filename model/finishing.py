@@ -23,6 +23,7 @@ from model.listening import STEP_SAMPLES
 from model.state import Codes, Spectra, TimelineState
 from model.values import Known
 
+ALONE_SAMPLES = 4 * 44_100
 RECALLED_STEPS = 172
 """The last 8 s of the prime, as far back as the finisher learnt to recall."""
 Mono = Float32[np.ndarray, " samples"]
@@ -88,7 +89,9 @@ class Finishing:
         played, told = self._played(known, start, by_ear)
         drawn = torch.arange(start, start + seen.shape[1])[None] >= drawn_from
         # Drawn codes decode to noise around the tune: where notes are told, tones do without it.
-        trusted = ~(drawn & told)
+        # Where drums play alone there is no tune, and the noise is what is wanted.
+        alone = _drums_alone(known, first * self._grid.frame_samples)
+        trusted = ~(drawn & told) | torch.full_like(told, alone)
         decoded = self._decoded(seen, first - start)
         memory = torch.as_tensor(recalled.astype(np.float32))[None]
         material = Material(
@@ -134,6 +137,13 @@ class Finishing:
         seen = torch.as_tensor(codes[start : end + DECODER_AFTER_FRAMES].astype(np.int64))[None]
         made = level.decode(seen)[0]
         return made[(begin - start) * level.hop : (end - start) * level.hop].float().numpy()
+
+
+def _drums_alone(known: Known, sample: int) -> bool:
+    """Return whether drums were played before a sample, lately, and nothing else."""
+    lately = (known.notes[:, 0] < sample) & (known.notes[:, 1] > sample - ALONE_SAMPLES)
+    drums = known.notes[:, 4] == DRUM_PROGRAM
+    return bool((lately & drums).any()) and not bool((lately & ~drums).any())
 
 
 def _led_in(known: Known, lead_samples: int) -> Known:

@@ -342,3 +342,20 @@ def test_warming_up_leaves_no_trace(reference):
     generator = tiny_generator(tiny_bundle())
     generator.warm_up()
     assert made(generator) == reference
+
+
+@pytest.mark.parametrize(
+    ("rows", "alone"),
+    [
+        ([], False),
+        ([(0, 128)], True),
+        ([(0, 128), (500, 60)], False),
+        ([(0, 128), (9000, 60)], True),
+        ([(9000, 128)], False),
+    ],
+    ids=["nothing", "drums", "drums and a tune", "a tune later", "drums later"],
+)
+def test_drums_are_alone_where_nothing_else_was_played_lately(rows, alone):
+    notes = np.array([(at, at + 400, 38, 90, program, 0) for at, program in rows], np.int64)
+    known = told(notes=notes.reshape(-1, 6))
+    assert _drums_alone(known, 8000) is alone
