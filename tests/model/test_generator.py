@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from model.errors import ConditionError
+from model.finishing import _drums_alone
 from model.noise import uniform
 from model.values import StemAudio, nothing_known
 from tests.model.tiny import (
