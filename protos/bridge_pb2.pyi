@@ -786,3 +786,61 @@ class Stats(_message.Message):
     max_stored_bytes: int
     uptime_seconds: float
     def __init__(self, queued_jobs: _Optional[int] = ..., running_jobs: _Optional[int] = ..., done_jobs: _Optional[int] = ..., failed_jobs: _Optional[int] = ..., cancelled_jobs: _Optional[int] = ..., model_turns: _Optional[int] = ..., sound_turns: _Optional[int] = ..., takes: _Optional[int] = ..., kept_takes: _Optional[int] = ..., stored_bytes: _Optional[int] = ..., max_stored_bytes: _Optional[int] = ..., uptime_seconds: _Optional[float] = ...) -> None: ...
+
+class PluginRequest(_message.Message):
+    __slots__ = ("hello", "live", "midi", "tag")
+    HELLO_FIELD_NUMBER: _ClassVar[int]
+    LIVE_FIELD_NUMBER: _ClassVar[int]
+    MIDI_FIELD_NUMBER: _ClassVar[int]
+    TAG_FIELD_NUMBER: _ClassVar[int]
+    hello: PluginHello
+    live: LiveRequest
+    midi: PluginMidi
+    tag: TagTakeRequest
+    def __init__(self, hello: _Optional[_Union[PluginHello, _Mapping]] = ..., live: _Optional[_Union[LiveRequest, _Mapping]] = ..., midi: _Optional[_Union[PluginMidi, _Mapping]] = ..., tag: _Optional[_Union[TagTakeRequest, _Mapping]] = ...) -> None: ...
+
+class PluginHello(_message.Message):
+    __slots__ = ("protocol", "plugin", "token")
+    PROTOCOL_FIELD_NUMBER: _ClassVar[int]
+    PLUGIN_FIELD_NUMBER: _ClassVar[int]
+    TOKEN_FIELD_NUMBER: _ClassVar[int]
+    protocol: int
+    plugin: str
+    token: str
+    def __init__(self, protocol: _Optional[int] = ..., plugin: _Optional[str] = ..., token: _Optional[str] = ...) -> None: ...
+
+class MidiMessage(_message.Message):
+    __slots__ = ("sample", "data")
+    SAMPLE_FIELD_NUMBER: _ClassVar[int]
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    sample: int
+    data: bytes
+    def __init__(self, sample: _Optional[int] = ..., data: _Optional[bytes] = ...) -> None: ...
+
+class PluginMidi(_message.Message):
+    __slots__ = ("messages",)
+    MESSAGES_FIELD_NUMBER: _ClassVar[int]
+    messages: _containers.RepeatedCompositeFieldContainer[MidiMessage]
+    def __init__(self, messages: _Optional[_Iterable[_Union[MidiMessage, _Mapping]]] = ...) -> None: ...
+
+class PluginEvent(_message.Message):
+    __slots__ = ("welcome", "live", "failed", "tagged")
+    WELCOME_FIELD_NUMBER: _ClassVar[int]
+    LIVE_FIELD_NUMBER: _ClassVar[int]
+    FAILED_FIELD_NUMBER: _ClassVar[int]
+    TAGGED_FIELD_NUMBER: _ClassVar[int]
+    welcome: PluginWelcome
+    live: LiveEvent
+    failed: LiveFailed
+    tagged: Take
+    def __init__(self, welcome: _Optional[_Union[PluginWelcome, _Mapping]] = ..., live: _Optional[_Union[LiveEvent, _Mapping]] = ..., failed: _Optional[_Union[LiveFailed, _Mapping]] = ..., tagged: _Optional[_Union[Take, _Mapping]] = ...) -> None: ...
+
+class PluginWelcome(_message.Message):
+    __slots__ = ("protocol", "server", "model")
+    PROTOCOL_FIELD_NUMBER: _ClassVar[int]
+    SERVER_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    protocol: int
+    server: str
+    model: str
+    def __init__(self, protocol: _Optional[int] = ..., server: _Optional[str] = ..., model: _Optional[str] = ...) -> None: ...
