@@ -19,7 +19,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 
 from bridge.jobs import Checkpoint, JobState
-from bridge.keeping import Saver, Tools, advice_on, told, write_take
+from bridge.keeping import Saver, Tools, advice_on, told, whole, write_take
 from bridge.model_time import feed_blocks, heard, model_conditions
 from bridge.pace import PRIME, ProgressMeter, Steps
 from bridge.ports import Audio, Conditions, Mono, S
@@ -125,8 +125,8 @@ class Job(Generic[S]):
         await self._report(self.meter.finish("decode"))
         self.session.move(SessionState.KEEPING)
         elapsed_s = self._tools.clock() - self._started_s
-        done = await asyncio.to_thread(self._keep, assembly, codes, elapsed_s)
-        await self.session.tell(replace(done, lead_in=assembly.lead_in))
+        done = await whole(partial(self._keep, assembly, codes, elapsed_s))
+        self.session.conclude(replace(done, lead_in=assembly.lead_in))
 
     async def save(self) -> None:
         """Write down how far the job has come, so that it can be begun again from there."""

@@ -5,9 +5,10 @@ Knows neither who listens nor how the work is shared.
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Final, Generic
+from typing import Any, Final, Generic, TypeVar
 
 import numpy as np
 
@@ -20,6 +21,8 @@ from bridge.request import Accepted, Done
 from bridge.store import TakeStore
 from bridge.takes import Take
 from bridge.workers import Worker
+
+T = TypeVar("T")
 
 LOW_FIDELITY: Final = 0.5
 
@@ -81,6 +84,18 @@ class Saver(Generic[S]):
     async def _write(self, checkpoint: Checkpoint) -> None:
         save = self._tools.store.jobs.save_checkpoint
         await asyncio.to_thread(save, self._job, checkpoint)
+
+
+async def whole(work: Callable[[], T]) -> T:
+    """Return what a thread gives; who is cancelled meanwhile goes on: it is too late for that.
+
+    Else the thread would write a take while its job is written down as cancelled.
+    """
+    task = asyncio.create_task(asyncio.to_thread(work))
+    while not task.done():
+        with suppress(asyncio.CancelledError):
+            await asyncio.wait([task])
+    return task.result()
 
 
 def write_take(path: Path, take: Take, audio: Sequence[Audio]) -> Path:
