@@ -95,6 +95,7 @@ def read_time_reference(path: Path) -> int | None:
 
     Raises:
         NotFoundError: There is no such file.
+        InvalidRequestError: More chunks than any such file has.
     """
     try:
         with path.open("rb") as file:
@@ -103,8 +104,8 @@ def read_time_reference(path: Path) -> int | None:
                 return None
             for name, at, num_bytes in _chunks(file, "<"):
                 if name == b"bext" and num_bytes >= _BEXT_TIME_REFERENCE + 8:
-                    file.seek(at + _BEXT_TIME_REFERENCE)
-                    return int(struct.unpack("<Q", file.read(8))[0])
+                    held = _read_at(file, at + _BEXT_TIME_REFERENCE, 8)
+                    return int.from_bytes(held, "little") if len(held) == 8 else None
     except FileNotFoundError as error:
         raise NotFoundError(f"there is no file {path}") from error
     return None
