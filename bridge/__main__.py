@@ -40,6 +40,7 @@ COMMANDS = {
     "takes": Command("bridge.commands.takes", "list, judge, export and make takes again"),
     "midi": Command("bridge.commands.midi", "list MIDI inputs, show what comes in, learn pads"),
     "models": Command("bridge.commands.models", "import, list and verify the released models"),
+    "train": Command("bridge.commands.train", "train a model on a folder of your recordings"),
     "evaluate": Command("bridge.commands.evaluate", "measure a model on music it never heard"),
     "doctor": Command("bridge.commands.doctor", "check this machine and say what to do"),
 }
