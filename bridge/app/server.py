@@ -236,8 +236,7 @@ async def running(
         BusyError: A port is in use.
         NotReadyError: The spool cannot be written, or a port is refused.
     """
-    load = load or shipped_model(config.model, config.precision)
-    app = App(config, load, resumes=resumes)
+    app = App(config, load or shipped_model(config.model), resumes=resumes)
     try:
         await app.listen()
         yield app
