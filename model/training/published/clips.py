@@ -9,6 +9,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
+from math import gcd
 from typing import Any, Literal, cast
 
 import numpy as np
@@ -111,12 +112,14 @@ def read_stretch(source: Source, start_samples: int, samples: int, sample_rate: 
     """
     if source.sample_rate == sample_rate:
         return _raw(source, start_samples, samples)
+    # Both rates have a sample at every multiple of this: there the resampled grid begins.
+    unit = source.sample_rate // gcd(source.sample_rate, sample_rate)
     ratio = source.sample_rate / sample_rate
-    first = max(0, int(start_samples * ratio) - MARGIN_SAMPLES)
+    first = max(0, int(start_samples * ratio) - MARGIN_SAMPLES) // unit * unit
     last = min(source.frames, int((start_samples + samples) * ratio) + MARGIN_SAMPLES)
     raw = _raw(source, first, last - first)
     made: np.ndarray = _soxr.resample(raw.T, source.sample_rate, sample_rate, quality="HQ")
-    skip = start_samples - round(first / ratio)
+    skip = start_samples - first * sample_rate // source.sample_rate
     stretch = np.zeros((source.channels, samples), np.float32)
     part = made[skip : skip + samples].T
     stretch[:, : part.shape[1]] = part

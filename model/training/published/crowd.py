@@ -75,6 +75,10 @@ class Crowd:
         """Return whether one process at least says so."""
         return self.total(float(asked)) > 0
 
+    def wait(self) -> None:
+        """Return once every process has come here."""
+        self.total(0.0)
+
     def total(self, value: float) -> float:
         """Return the sum over processes."""
         if self.size == 1:

@@ -31,7 +31,7 @@ _TINY_PRIOR: Final = PriorModel(
     upper_depth=2,
 )
 _SMALL_PRIOR: Final = PriorModel(width=512, depth=24, heads=4, frames=2048, rows=32)
-_SHORT: Final = LearningSettings(warm_up_steps=10, rate=1e-3)
+_SHORT: Final = LearningSettings(warm_up_steps=10.0, rate=1e-3)
 
 CODEC_SIZES: Final[dict[str, CodecSettings]] = {
     "tiny": CodecSettings(

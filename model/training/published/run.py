@@ -93,6 +93,7 @@ def train_published(
             _run(order, asked, learner, clock, stop)
         if crowd.rank == 0:
             _export(order, ready, learner, clock)
+        crowd.wait()
     finally:
         leave_crowd()
     return open_trained(order.out / MODEL)
@@ -146,7 +147,7 @@ def _learner(
         out=order.out,
         facts=ready.facts,
         board=board,
-        show=Progress(order.max_minutes, settings.learning.steps or math.inf, say).show,
+        show=Progress(order.max_minutes, float(settings.learning.steps or math.inf), say).show,
     )
 
 
@@ -160,7 +161,7 @@ def _run(
     crowd, settings = learner.crowd, asked.settings
     box = Box(
         max_minutes=order.max_minutes,
-        max_steps=settings.learning.steps or math.inf,
+        max_steps=float(settings.learning.steps or math.inf),
         save_minutes=settings.saving.save_minutes,
         report_steps=settings.saving.report_steps,
         agree=crowd.first,

@@ -380,7 +380,7 @@ def _check_stack(where: str, stack: TransformerConfig) -> None:
         )
 
 
-def _above(where: str, least: float, **numbers: float) -> None:
+def _above(where: str, least: int, **numbers: int | float) -> None:
     for name, value in numbers.items():
         if not isfinite(value) or value <= least:
             raise ConfigError(f"{where}.{name} is {value:g}, it must be above {least:g}")
