@@ -15,6 +15,7 @@ import numpy as np
 from bridge.audio_file import AudioClip, Provenance, write_audio
 from bridge.database import storage_errors
 from bridge.jobs import Checkpoint
+from bridge.lyric_file import markers_of
 from bridge.pace import Pace
 from bridge.ports import Audio, Generator, S
 from bridge.request import Accepted, Done
@@ -113,7 +114,8 @@ def write_take(path: Path, take: Take, audio: Sequence[Audio]) -> Path:
         take_id=take.id,
     )
     samples = np.concatenate(audio, axis=1)
-    clip = AudioClip(samples=samples, sample_rate=take.request.sample_rate)
+    markers = markers_of(take.words, take.start_sample, take.num_samples)
+    clip = AudioClip(samples=samples, sample_rate=take.request.sample_rate, markers=markers)
     with storage_errors(f"write {path}"):
         return write_audio(path, clip, take.start_sample, provenance)
 

@@ -130,7 +130,9 @@ class OfflineGenerator:
         frame = self.frame_samples
         return replace(state, audio=heard, settled_sample=len(heard) // frame * frame)
 
-    def adopt(self, state: OfflineState, codes: Sequence[LevelCodes | None]) -> OfflineState:
+    def adopt(
+        self, state: OfflineState, codes: Sequence[LevelCodes | None], finest_level: int
+    ) -> OfflineState:
         """Return the opened state with codes by level, finest first; None where there are none.
 
         Raises:
@@ -152,7 +154,7 @@ class OfflineGenerator:
                     f"allowed are 0 to {limit}"
                 )
         coarsest = max(number for number, level in enumerate(given) if level.size)
-        return replace(state, codes=tuple(given), coarsest=coarsest)
+        return replace(state, codes=tuple(given), coarsest=coarsest, adopted_finest=finest_level)
 
     def begin(self, state: OfflineState, plan: OfflinePlan, end_sample: int) -> OfflineState:
         """Return the state that `step` will bring to an end, once nothing can be refused any more.

@@ -57,8 +57,12 @@ def aimed(state: OfflineState, sizes: SystemSizes, end_sample: int) -> OfflineSt
         )
     # What goes on is sung anew: characters move with the end.
     drawn = goal > given
+    song = state.song
+    if song.stretches and song.total_samples < goal:
+        song = replace(song, total_samples=goal)
     return replace(
         state,
+        song=song,
         goal_sample=goal,
         end_sample=end_sample,
         aligns=drawn and bool(state.song.lyrics),

@@ -49,6 +49,7 @@ class Song:
         lyrics: The whole text.
         total_samples: How long the piece is said to be.
         offset_samples: Where model sample 0 lies in it.
+        stretches: Nobody said how long it is: it is said longer when it goes on.
     """
 
     artists: tuple[int, ...]
@@ -57,6 +58,7 @@ class Song:
     lyrics: str
     total_samples: int
     offset_samples: int
+    stretches: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -79,6 +81,7 @@ class OfflineState:
         goal_sample: Before it codes shall be drawn: whole codes of the coarsest level.
         finest: The level to go down to.
         coarsest: The coarsest level that has or shall have codes.
+        adopted_finest: The level that codes made elsewhere shall go down to, until it begins.
         settled_sample: Before it codes of the finest level are final.
         decodable_sample: Before it `decode` may be asked.
         aligns: Whether the finished top codes are to be read again for `starts`.
@@ -95,6 +98,7 @@ class OfflineState:
     goal_sample: int = 0
     finest: int = 0
     coarsest: int
+    adopted_finest: int | None = None
     settled_sample: int = 0
     decodable_sample: int = 0
     aligns: bool = False
@@ -157,6 +161,7 @@ def _song_of(facts: Mapping[str, Any]) -> Song:
         lyrics=facts["lyrics"],
         total_samples=facts["total_samples"],
         offset_samples=facts["offset_samples"],
+        stretches=facts["stretches"],
     )
 
 

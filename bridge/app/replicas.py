@@ -18,14 +18,23 @@ from enum import StrEnum
 from typing import Any, Final, Protocol
 
 from bridge.errors import BridgeError, NotReadyError
-from bridge.ports import Conditions, Generator, LevelCodes, ModelInfo, Mono, Plan, StepResult
+from bridge.ports import (
+    Conditions,
+    Generator,
+    LevelCodes,
+    ModelInfo,
+    Mono,
+    Plan,
+    StepResult,
+    TimedWord,
+)
 
 log = logging.getLogger(__name__)
 
 TRIES: Final = 3
 """A call that so many replicas were lost at is given up; so is a replica that does not start."""
-MAKING: Final = frozenset({"open", "feed", "step", "restore", "rewind", "adopt"})
-TELLING: Final = frozenset({"decode", "fidelity", "steps_per_second", "warm_up"})
+MAKING: Final = frozenset({"open", "begin", "feed", "step", "restore", "rewind", "adopt"})
+TELLING: Final = frozenset({"decode", "fidelity", "steps_per_second", "codes", "words", "warm_up"})
 
 
 class Lane(StrEnum):
@@ -83,7 +92,7 @@ class Resident:
         if call.method == "info":
             return Answer(value=self._generator.info)
         # Each call consumes what it is given; a fork, so that the call can be made again.
-        given = [self._states[call.state].fork()] if call.state else []
+        given = [self._given(call)] if call.state else []
         if call.method == "to_bytes":
             return Answer(value=given[0].to_bytes())
         if call.method not in MAKING | TELLING:
@@ -94,6 +103,16 @@ class Resident:
             return self._kept(call.makes, made.state, replace(made, state=None))
         made = method(*given, *call.arguments)
         return self._kept(call.makes, made) if call.makes else Answer(value=made)
+
+    def _given(self, call: Call) -> Any:  # noqa: ANN401 - opaque
+        """Return the state that a call is about, or a fork of it.
+
+        A fork of a piece that is made as a whole begins its window anew, so steps take the state
+        itself; whoever stepped it does not come back to it.
+        """
+        state = self._states[call.state]
+        is_whole = call.method == "step" and not self._generator.info.streams
+        return state if is_whole else state.fork()
 
     def _kept(self, name: int, state: Any, value: Any = None) -> Answer:  # noqa: ANN401 - opaque
         self._states[name] = state
@@ -240,6 +259,10 @@ class ReplicatedGenerator:
         """Return a new timeline, where the fewest are."""
         return self._make("open", None, conditions, anchor_sample, end_sample)[0]
 
+    def begin(self, state: RemoteState, plan: Plan, end_sample: int) -> RemoteState:
+        """Return the state that is ready to be stepped to an end."""
+        return self._make("begin", state, plan, end_sample)[0]
+
     def feed(self, state: RemoteState, audio: Mono) -> RemoteState:
         """Return the state after hearing more."""
         return self._make("feed", state, audio)[0]
@@ -277,6 +300,14 @@ class ReplicatedGenerator:
     ) -> RemoteState:
         """Return the opened state with codes that were made elsewhere."""
         return self._make("adopt", state, tuple(codes), finest_level)[0]
+
+    def codes(self, state: RemoteState) -> tuple[LevelCodes, ...]:
+        """Return the codes that are final."""
+        return self.ask(Lane.SOUND, "codes", state)
+
+    def words(self, state: RemoteState) -> tuple[TimedWord, ...]:
+        """Return when each word is sung."""
+        return self.ask(Lane.SOUND, "words", state)
 
     def warm_up(self) -> None:
         """Run every path of every replica once."""

@@ -236,7 +236,8 @@ async def running(
         BusyError: A port is in use.
         NotReadyError: The spool cannot be written, or a port is refused.
     """
-    app = App(config, load or shipped_model(config.model), resumes=resumes)
+    load = load or shipped_model(config.model, config.precision)
+    app = App(config, load, resumes=resumes)
     try:
         await app.listen()
         yield app
