@@ -36,10 +36,13 @@ class Command:
 COMMANDS = {
     "demo": Command("bridge.commands.demo", "continue the packaged example and show the result"),
     "continue": Command("bridge.commands.continue_", "continue a recorded section"),
+    "generate": Command("bridge.commands.generate", "make a piece with an imported model"),
+    "upsample": Command("bridge.commands.upsample", "make saved codes finer, or longer"),
     "serve": Command("bridge.commands.serve", "serve every wire until it is stopped"),
     "takes": Command("bridge.commands.takes", "list, judge, export and make takes again"),
     "midi": Command("bridge.commands.midi", "list MIDI inputs, show what comes in, learn pads"),
     "models": Command("bridge.commands.models", "import, list and verify the released models"),
+    "train": Command("bridge.commands.train", "train a model on a folder of your recordings"),
     "evaluate": Command("bridge.commands.evaluate", "measure a model on music it never heard"),
     "doctor": Command("bridge.commands.doctor", "check this machine and say what to do"),
 }

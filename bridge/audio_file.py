@@ -24,6 +24,8 @@ import numpy as np
 import soundfile as sf  # pyright: ignore[reportMissingTypeStubs]
 
 from bridge.errors import BridgeError, InvalidRequestError, NotFoundError, NotReadyError
+from bridge.markers import MAX_BYTES as MAX_MARKER_BYTES
+from bridge.markers import Marker, chunk, marker_chunks, markers_of
 from bridge.ports import Audio
 from bridge.request import MAX_PRIME_SECONDS, check_format
 
@@ -46,10 +48,11 @@ _CONTAINERS: Final = {b"RIFF": (b"data", "<"), b"FORM": (b"SSND", ">"), b"fLaC":
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AudioClip:
-    """Audio and its rate in Hz."""
+    """Audio, its rate in Hz, and named places that a DAW shows."""
 
     samples: Audio
     sample_rate: int
+    markers: tuple[Marker, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +98,7 @@ def read_time_reference(path: Path) -> int | None:
 
     Raises:
         NotFoundError: There is no such file.
+        InvalidRequestError: More chunks than any such file has.
     """
     try:
         with path.open("rb") as file:
@@ -103,11 +107,32 @@ def read_time_reference(path: Path) -> int | None:
                 return None
             for name, at, num_bytes in _chunks(file, "<"):
                 if name == b"bext" and num_bytes >= _BEXT_TIME_REFERENCE + 8:
-                    file.seek(at + _BEXT_TIME_REFERENCE)
-                    return int(struct.unpack("<Q", file.read(8))[0])
+                    held = _read_at(file, at + _BEXT_TIME_REFERENCE, 8)
+                    return int.from_bytes(held, "little") if len(held) == 8 else None
     except FileNotFoundError as error:
         raise NotFoundError(f"there is no file {path}") from error
     return None
+
+
+def read_markers(path: Path) -> tuple[Marker, ...]:
+    """Return the markers of a WAV file, in their order in time.
+
+    Raises:
+        NotFoundError: There is no such file.
+    """
+    try:
+        with path.open("rb") as file:
+            if file.read(12)[:4] != b"RIFF":
+                return ()
+            return markers_of(
+                [
+                    (name, _read_at(file, at, num_bytes))
+                    for name, at, num_bytes in _chunks(file, "<")
+                    if name in (b"cue ", b"LIST") and num_bytes <= MAX_MARKER_BYTES
+                ]
+            )
+    except FileNotFoundError as error:
+        raise NotFoundError(f"there is no file {path}") from error
 
 
 def write_audio(
@@ -142,7 +167,9 @@ def write_audio(
             f"a time reference is 0 to {MAX_TIME_REFERENCE} samples"
         )
     data = _interleaved(clip.samples)
-    header = _header(clip, start_sample, provenance, written_at or datetime.now().astimezone())
+    told = marker_chunks(clip.markers)
+    when = written_at or datetime.now().astimezone()
+    header = _header(clip, start_sample, provenance, when, told)
     return write_whole(path, (header, data), overwrite=overwrite)
 
 
@@ -253,9 +280,9 @@ def _check_samples(path: Path, samples: Audio, claimed: int) -> None:
 
 
 def _header(
-    clip: AudioClip, start_sample: int, provenance: Provenance, written_at: datetime
+    clip: AudioClip, start_sample: int, provenance: Provenance, written_at: datetime, told: bytes
 ) -> bytes:
-    """Return all that stands before the samples."""
+    """Return all that stands before the samples; `told` are further chunks."""
     num_channels, num_samples = clip.samples.shape
     num_bytes = 4 * num_channels * num_samples
     frame_bytes = 4 * num_channels
@@ -265,10 +292,11 @@ def _header(
     )
     chunks = b"".join(
         [
-            _chunk(b"bext", _bext(clip, start_sample, provenance, written_at)),
-            _chunk(b"fmt ", form),
-            _chunk(b"fact", struct.pack("<I", min(num_samples, MAX_FILE_BYTES))),
-            _chunk(b"iXML", _ixml(rate, start_sample, provenance)),
+            chunk(b"bext", _bext(clip, start_sample, provenance, written_at)),
+            chunk(b"fmt ", form),
+            chunk(b"fact", struct.pack("<I", min(num_samples, MAX_FILE_BYTES))),
+            chunk(b"iXML", _ixml(rate, start_sample, provenance)),
+            told,
         ]
     )
     riff_bytes = 4 + len(chunks) + 8 + num_bytes
@@ -278,10 +306,6 @@ def _header(
         )
     start = b"RIFF" + struct.pack("<I", riff_bytes) + b"WAVE"
     return start + chunks + b"data" + struct.pack("<I", num_bytes)
-
-
-def _chunk(name: bytes, body: bytes) -> bytes:
-    return name + struct.pack("<I", len(body)) + body + b"\0" * (len(body) % 2)
 
 
 def _bext(

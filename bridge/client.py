@@ -18,7 +18,13 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from bridge import messages
 from bridge.config import DEFAULT_HOST, DEFAULT_PORT
 from bridge.connection import Access, errors_of, open_channel
-from bridge.continuation import Continuation, audio_of, header_of
+from bridge.continuation import (
+    Continuation,
+    Upsampling,
+    audio_of,
+    header_of,
+    message_of_upsampling,
+)
 from bridge.errors import BridgeError, StoppingError
 from bridge.gathering import BlockArrival, Gathering, Result
 from bridge.live_client import LiveClient
@@ -26,7 +32,16 @@ from bridge.request import Progress, Queued, RenderEvent
 from bridge.request_messages import Verb
 from protos import bridge_pb2, bridge_pb2_grpc
 
-__all__ = ["Access", "BlockArrival", "Client", "Continuation", "LiveClient", "Result", "Verb"]
+__all__ = [
+    "Access",
+    "BlockArrival",
+    "Client",
+    "Continuation",
+    "LiveClient",
+    "Result",
+    "Upsampling",
+    "Verb",
+]
 
 DEFAULT_ADDRESS: Final = f"{DEFAULT_HOST}:{DEFAULT_PORT}"
 SERVICE: Final = bridge_pb2.DESCRIPTOR.services_by_name["Bridge"].full_name
@@ -108,13 +123,17 @@ class Client:
         return self._uploading(continuation, _Upload(continuation, self._clock))
 
     def upsample(
-        self, request: bridge_pb2.UpsampleRequest, on_progress: ProgressCallback | None = None
+        self,
+        request: Upsampling | bridge_pb2.UpsampleRequest,
+        on_progress: ProgressCallback | None = None,
     ) -> Result:
         """Return codes of a coarse level as audio.
 
         Raises:
             BridgeError: What the server refused.
         """
+        if isinstance(request, Upsampling):
+            request = message_of_upsampling(request)
         num_channels = request.format.num_channels
         sent_at = self._clock()
         events = self._events("Upsample", request, num_channels)
@@ -198,6 +217,20 @@ class Client:
         """
         unfinished = path.with_name(f".{path.name}.part")
         request = bridge_pb2.ExportTakeRequest(take_id=take_id)
+        try:
+            self._receive(request, unfinished)
+            return unfinished.replace(path)
+        finally:
+            unfinished.unlink(missing_ok=True)
+
+    def export_codes(self, take_id: str, path: Path) -> Path:
+        """Return the path, at which the take's codes now lie as safetensors.
+
+        Raises:
+            BridgeError: What the server refused, or a file that is not the promised one.
+        """
+        unfinished = path.with_name(f".{path.name}.part")
+        request = bridge_pb2.ExportTakeRequest(take_id=take_id, codes=True)
         try:
             self._receive(request, unfinished)
             return unfinished.replace(path)

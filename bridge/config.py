@@ -179,6 +179,16 @@ class ServerConfig:
             "--model",
         ),
     )
+    precision: str = field(
+        default="half",
+        metadata=_at(
+            "model",
+            "precision",
+            Text(words=("half", "bfloat16", "float32")),
+            "what an imported model's maps are held in; float32 needs twice the memory",
+            "--precision",
+        ),
+    )
     spool: Path = field(
         default_factory=default_spool,
         metadata=_at("files", "spool", _FOLDER, "folder that results are written into", "--spool"),

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from bridge import messages, request_messages
 from bridge.errors import InvalidRequestError
-from bridge.ports import Audio, Conditions, Plan, StemKind
+from bridge.ports import Audio, Conditions, LevelCodes, Plan, StemKind
 from bridge.request import check_format
 from bridge.request_messages import Verb
 from protos import bridge_pb2
@@ -92,6 +92,59 @@ class Continuation:
         yield from ((f"{kind} stem", audio) for kind, audio in self.stems.items())
         if self.suffix is not None:
             yield "suffix", self.suffix
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upsampling:
+    """Codes to be made finer, or longer, in the words of a script.
+
+    Attributes:
+        levels: Codes by level, coarsest first.
+        finest_level: The level to go down to.
+        sample_rate: Of the result, in Hz.
+        start_sample: Where the first code lies on the session's timeline.
+        num_samples: Exact length of the result.
+        conditions: Labels, timing and the rest.
+        plan: How to sample; its seed counts only when `draw_seed` is False.
+        draw_seed: Let the server draw a seed and report it.
+        model: Its name; empty is the default.
+        num_channels: Of the result; both alike.
+    """
+
+    levels: tuple[LevelCodes, ...]
+    finest_level: int
+    sample_rate: int
+    start_sample: int
+    num_samples: int
+    conditions: Conditions
+    plan: Plan
+    draw_seed: bool = True
+    model: str = ""
+    num_channels: int = 1
+
+
+def message_of_upsampling(asked: Upsampling) -> bridge_pb2.UpsampleRequest:
+    """Return the message of a call.
+
+    Raises:
+        InvalidRequestError: A plan or conditions outside their limits.
+    """
+    seed = None if asked.draw_seed else asked.plan.seed
+    return bridge_pb2.UpsampleRequest(
+        format=bridge_pb2.AudioFormat(
+            sample_rate=asked.sample_rate, num_channels=asked.num_channels
+        ),
+        model=asked.model,
+        start_sample=asked.start_sample,
+        levels=[
+            bridge_pb2.LevelCodes(level=level.level, codes=level.codes.tolist())
+            for level in asked.levels
+        ],
+        finest_level=asked.finest_level,
+        conditions=request_messages.message_of_conditions(asked.conditions),
+        target=bridge_pb2.Target(num_samples=asked.num_samples),
+        plan=request_messages.message_of_plan(asked.plan, seed=seed),
+    )
 
 
 def header_of(continuation: Continuation) -> bridge_pb2.ContinueHeader:

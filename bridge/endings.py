@@ -23,7 +23,7 @@ from bridge.errors import (
 from bridge.jobs import JobInfo, JobState
 from bridge.request import Accepted, Done
 from bridge.session import Session, SessionState
-from bridge.takes import Take
+from bridge.takes import Take, words_from
 
 _KINDS: Final[Mapping[str, type[BridgeError]]] = {
     kind.code: kind
@@ -76,8 +76,8 @@ def accepted_from(told: Mapping[str, Any]) -> Accepted:
 def done_from(told: Mapping[str, Any]) -> Done:
     """Return the event that `bridge.job.told` kept, its lead-in left out."""
     values = dict(told)
-    path = values.pop("path")
-    return Done(path=None if path is None else Path(path), **values)
+    path, words = values.pop("path"), values.pop("words", ())
+    return Done(path=None if path is None else Path(path), words=words_from(words), **values)
 
 
 def done_of(take: Take, path: Path) -> Done:
@@ -91,4 +91,5 @@ def done_of(take: Take, path: Path) -> Done:
         first_audio_ms=0.0,
         gain_db=take.gain_db,
         licence=take.licence,
+        words=take.words,
     )

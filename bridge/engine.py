@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Generic, TypeVar
 
+from bridge import codes_file
 from bridge.admission import (
     EngineLimits,
     check_file,
@@ -34,13 +35,13 @@ from bridge.job import Job, Prefilled
 from bridge.jobs import JobInfo, JobState
 from bridge.keeping import Tools, write_take
 from bridge.pace import Pace
-from bridge.ports import Generator, ModelInfo, S
+from bridge.ports import Generator, LevelCodes, ModelInfo, S
 from bridge.replay import Listener
 from bridge.request import AudioBlock, Done, RenderEvent, RenderRequest, TakePoint
 from bridge.roster import EngineStats, Roster
 from bridge.session import Session
 from bridge.store import TakeStore
-from bridge.takes import Take, request_digest
+from bridge.takes import Take, codes_of_take, request_digest
 from bridge.workers import Worker
 
 log = logging.getLogger(__name__)
@@ -212,6 +213,26 @@ class Engine(Generic[S]):
         ) as events:
             audio = [event.samples async for event in events if isinstance(event, AudioBlock)]
         return await asyncio.to_thread(write_take, path, take, audio)
+
+    async def export_codes(self, take_id: str) -> bytes:
+        """Return the codes of a take as a file of safetensors (`bridge.codes_file`).
+
+        Raises:
+            NotFoundError: No take has this name.
+            NotReadyError: Another model made it.
+        """
+        take = await asyncio.to_thread(self.store.load, take_id)
+        check_maker(take, self.info)
+
+        def work() -> tuple[LevelCodes, ...]:
+            generator = self._tools.generator
+            return generator.codes(generator.restore(take.codes))
+
+        try:
+            levels = await self._tools.model.run(take_id, work)
+        finally:
+            self._tools.model.leave(take_id)
+        return codes_file.to_bytes(codes_of_take(take, levels, self.info))
 
     async def cancel(self, job_id: str) -> JobInfo:
         """Return a job once its computing has stopped; one that is over is returned as it is.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable, Mapping
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, TypeAlias, TypeVar, cast
@@ -16,6 +16,7 @@ from typing import Any, Final, TypeAlias, TypeVar, cast
 import grpc
 import grpc.aio
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
+from google.protobuf.message import DecodeError
 from google.protobuf.message_factory import GetMessageClass
 
 from bridge.callers import AuditEntry, AuditLog, Callers
@@ -175,30 +176,63 @@ def _handler(desk: Desk, method: MethodDescriptor, verb: Verb) -> grpc.RpcMethod
     )
     make = getattr(grpc, f"{kind}_rpc_method_handler")
     behaviour = _streaming if method.server_streaming else _single
+    # Read inside the frame: grpcio answers bytes that are no message with UNKNOWN and a traceback.
     return make(
-        behaviour(desk, method.name, verb),
-        request_deserializer=GetMessageClass(method.input_type).FromString,
+        behaviour(desk, method, verb),
         response_serializer=GetMessageClass(method.output_type).SerializeToString,
     )
 
 
-def _streaming(desk: Desk, name: str, verb: Verb) -> Callable[[Any, Context], Awaitable[None]]:
-    async def answer(request: Any, context: Context) -> None:  # noqa: ANN401 - any message
+def _streaming(
+    desk: Desk, method: MethodDescriptor, verb: Verb
+) -> Callable[[Any, Context], Awaitable[None]]:
+    read = _reader(method)
+
+    async def answer(request: Any, context: Context) -> None:  # noqa: ANN401 - bytes, or many
         # Written here and not yielded: a cancelled call then closes the engine's generator at
         # once, also while it waits for a slow reader.
-        async with _framed(desk, name, context) as call, aclosing(verb(call, request)) as messages:
+        async with (
+            _framed(desk, method.name, context) as call,
+            aclosing(verb(call, read(request))) as messages,
+        ):
             async for message in messages:
                 await context.write(message)
 
     return answer
 
 
-def _single(desk: Desk, name: str, verb: Verb) -> Callable[[Any, Context], Awaitable[Any]]:
-    async def answer(request: Any, context: Context) -> Any:  # noqa: ANN401 - any message
-        async with _framed(desk, name, context) as call, aclosing(verb(call, request)) as messages:
+def _single(
+    desk: Desk, method: MethodDescriptor, verb: Verb
+) -> Callable[[Any, Context], Awaitable[Any]]:
+    read = _reader(method)
+
+    async def answer(request: Any, context: Context) -> Any:  # noqa: ANN401 - bytes, or many
+        async with (
+            _framed(desk, method.name, context) as call,
+            aclosing(verb(call, read(request))) as messages,
+        ):
             return await anext(messages)
 
     return answer
+
+
+def _reader(method: MethodDescriptor) -> Callable[[Any], Any]:
+    """Return what makes messages of a call's bytes, one or a stream of them."""
+    kind: Any = GetMessageClass(method.input_type)
+
+    def one(data: bytes) -> Any:  # noqa: ANN401 - any message
+        try:
+            return kind.FromString(data)
+        except DecodeError as error:
+            raise InvalidRequestError(
+                f"{len(data)} bytes are no {method.input_type.full_name}: {error}"
+            ) from error
+
+    async def many(stream: AsyncIterable[bytes]) -> AsyncGenerator[Any]:
+        async for data in stream:
+            yield one(data)
+
+    return many if method.client_streaming else one
 
 
 @asynccontextmanager

@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+from bridge import codes_file
 from bridge.errors import InvalidRequestError, blaming
 from bridge.grpc_gate import Call, Verb, rendered
 from bridge.job_messages import message_of_take, verdict_of
@@ -102,6 +103,20 @@ async def _export_take(
     call: Call, asked: bridge_pb2.ExportTakeRequest
 ) -> AsyncGenerator[bridge_pb2.ExportEvent]:
     call.request_id = asked.take_id
+    if asked.codes:
+        if asked.write_file:
+            raise InvalidRequestError("codes are streamed, not written into the spool")
+        data = await call.desk.engine().export_codes(asked.take_id)
+        yield bridge_pb2.ExportEvent(
+            header=bridge_pb2.ExportHeader(
+                file_name=f"{asked.take_id}{codes_file.SUFFIX}",
+                size_bytes=len(data),
+                file_sha256=hashlib.sha256(data).hexdigest(),
+            )
+        )
+        for first in range(0, len(data), MAX_OUTGOING_BYTES):
+            yield bridge_pb2.ExportEvent(data=data[first : first + MAX_OUTGOING_BYTES])
+        return
     path = await call.desk.engine().export(asked.take_id)
     header = await asyncio.to_thread(_header_of, path)
     yield bridge_pb2.ExportEvent(header=header)

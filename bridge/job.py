@@ -19,11 +19,11 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 
 from bridge.jobs import Checkpoint, JobState
-from bridge.keeping import Saver, Tools, advice_on, told, write_take
+from bridge.keeping import Saver, Tools, advice_on, told, whole, write_take
 from bridge.model_time import feed_blocks, heard, model_conditions
 from bridge.pace import PRIME, ProgressMeter, Steps
-from bridge.ports import Audio, Conditions, Mono, S
-from bridge.render import Assembly, Likeness, likeness_of, place
+from bridge.ports import Audio, Conditions, Mono, S, TimedWord
+from bridge.render import Assembly, Likeness, likeness_of, place, words_on_session
 from bridge.request import Accepted, AudioBlock, Done, Prime, Progress, StoredCodes, TakePoint
 from bridge.session import Session, SessionState
 from bridge.takes import Take, ground_for, likeness_of_take, summary, take_id
@@ -53,6 +53,7 @@ class _Made(Generic[S]):
     state: S
     phase: str
     decodable: S | None
+    left: int | None = None
 
 
 class Job(Generic[S]):
@@ -103,6 +104,7 @@ class Job(Generic[S]):
         self._reached: tuple[S, int] | None = None
         self._opened, self._more = asyncio.Event(), asyncio.Event()
         self._kept: list[Audio] = []
+        self._words: tuple[TimedWord, ...] = ()
 
     async def run(self) -> None:
         """Render the request; events go to the session."""
@@ -123,10 +125,11 @@ class Job(Generic[S]):
         finally:
             await self._saver.rest()
         await self._report(self.meter.finish("decode"))
+        self._words = await self._on_model(partial(self._sung, codes))
         self.session.move(SessionState.KEEPING)
         elapsed_s = self._tools.clock() - self._started_s
-        done = await asyncio.to_thread(self._keep, assembly, codes, elapsed_s)
-        await self.session.tell(replace(done, lead_in=assembly.lead_in))
+        done = await whole(partial(self._keep, assembly, codes, elapsed_s))
+        self.session.conclude(replace(done, lead_in=assembly.lead_in))
 
     async def save(self) -> None:
         """Write down how far the job has come, so that it can be begun again from there."""
@@ -171,15 +174,21 @@ class Job(Generic[S]):
 
     def _begin(self, conditions: Conditions, checkpoint: Checkpoint | None) -> S:
         """Return the state to go on from: where a dead server left off, a take's, or a new one."""
-        generator, source = self._tools.generator, self._request.source
+        generator = self._tools.generator
         if checkpoint is not None:
             return generator.restore(checkpoint.state)
+        state = self._ground_state(conditions)
+        return generator.begin(state, self._request.plan, self.placement.needed_samples)
+
+    def _ground_state(self, conditions: Conditions) -> S:
+        """Return the state of what the result stands on, the prime still to be heard."""
+        generator, source = self._tools.generator, self._request.source
         if self._parent is not None:
             return self._departed(generator.restore(self._parent.codes))
         if self._prefilled is not None:
             return self._prefilled.state.fork()
         anchor = self.placement.sample_map.anchor_sample
-        state = generator.open(conditions, anchor, self.placement.decoded_samples)
+        state = generator.open(conditions, anchor, self.placement.needed_samples)
         if isinstance(source, StoredCodes):
             return generator.adopt(state, source.levels, source.finest_level)
         return state
@@ -206,7 +215,7 @@ class Job(Generic[S]):
             self.session.news.ring()
         self._reached = made.state, fed_blocks
         await self._saver.in_time(made.state, fed_blocks)
-        await self._report(self.meter.advance(made.phase))
+        await self._report(self.meter.advance(made.phase, made.left))
         return made.state
 
     def _show(self, state: S) -> None:
@@ -222,13 +231,23 @@ class Job(Generic[S]):
     def _step(self, state: S) -> _Made[S]:
         before = state.decodable_sample
         result = self._tools.generator.step([state], self._request.plan)[0]
-        return self._made(before, result.state, result.phase)
+        return self._made(before, result.state, result.phase, result.left)
 
-    def _made(self, before: int, state: S, phase: str) -> _Made[S]:
+    def _made(self, before: int, state: S, phase: str, left: int | None = None) -> _Made[S]:
         """Return the outcome; forked, for the next call consumes a state that is being decoded."""
         size = self._info.block_samples
         news = state.decodable_sample // size > before // size
-        return _Made(state=state, phase=phase, decodable=state.fork() if news else None)
+        return _Made(state=state, phase=phase, decodable=state.fork() if news else None, left=left)
+
+    def _sung(self, codes: bytes) -> tuple[TimedWord, ...]:
+        """Return when each word of the result is sung, on the session's timeline."""
+        generator, parent = self._tools.generator, self._parent
+        lyrics = self._request.conditions.lyrics
+        if parent is not None:
+            lyrics = parent.request.conditions.get("lyrics")
+        if lyrics is None:
+            return ()
+        return words_on_session(generator.words(generator.restore(codes)), self.placement)
 
     async def _sound(self, audio: Mono) -> Assembly:
         """Tell how well the prime is known, then send the result: what the sound worker does."""
@@ -341,6 +360,7 @@ class Job(Generic[S]):
             level_db=assembly.level_db,
             image=image,
             codes=codes,
+            words=self._words,
         )
 
     def _write(self, take: Take) -> Path:
@@ -357,6 +377,7 @@ class Job(Generic[S]):
             first_audio_ms=1000 * (first_audio_s - self._started_s),
             gain_db=take.gain_db,
             licence=take.licence,
+            words=take.words,
         )
 
     async def _report(self, progress: Progress) -> None:

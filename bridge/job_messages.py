@@ -8,6 +8,7 @@ from typing import Final
 
 from bridge.errors import InvalidRequestError
 from bridge.jobs import JobInfo, JobState
+from bridge.messages import message_of_word
 from bridge.request_messages import message_of_plan
 from bridge.store import TakeEntry, Verdict
 from protos import bridge_pb2
@@ -100,4 +101,5 @@ def message_of_take(entry: TakeEntry) -> bridge_pb2.Take:
         sha256=take.sha256,
         gain_db=take.gain_db,
         created_seconds=entry.created_s,
+        words=[message_of_word(word) for word in take.words],
     )

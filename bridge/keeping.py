@@ -5,21 +5,25 @@ Knows neither who listens nor how the work is shared.
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Final, Generic
+from typing import Any, Final, Generic, TypeVar
 
 import numpy as np
 
 from bridge.audio_file import AudioClip, Provenance, write_audio
 from bridge.database import storage_errors
 from bridge.jobs import Checkpoint
+from bridge.lyric_file import markers_of
 from bridge.pace import Pace
 from bridge.ports import Audio, Generator, S
 from bridge.request import Accepted, Done
 from bridge.store import TakeStore
 from bridge.takes import Take
 from bridge.workers import Worker
+
+T = TypeVar("T")
 
 LOW_FIDELITY: Final = 0.5
 
@@ -83,6 +87,18 @@ class Saver(Generic[S]):
         await asyncio.to_thread(save, self._job, checkpoint)
 
 
+async def whole(work: Callable[[], T]) -> T:
+    """Return what a thread gives; who is cancelled meanwhile goes on: it is too late for that.
+
+    Else the thread would write a take while its job is written down as cancelled.
+    """
+    task = asyncio.create_task(asyncio.to_thread(work))
+    while not task.done():
+        with suppress(asyncio.CancelledError):
+            await asyncio.wait([task])
+    return task.result()
+
+
 def write_take(path: Path, take: Take, audio: Sequence[Audio]) -> Path:
     """Return where the audio of a take was written as a Broadcast Wave file.
 
@@ -98,7 +114,8 @@ def write_take(path: Path, take: Take, audio: Sequence[Audio]) -> Path:
         take_id=take.id,
     )
     samples = np.concatenate(audio, axis=1)
-    clip = AudioClip(samples=samples, sample_rate=take.request.sample_rate)
+    markers = markers_of(take.words, take.start_sample, take.num_samples)
+    clip = AudioClip(samples=samples, sample_rate=take.request.sample_rate, markers=markers)
     with storage_errors(f"write {path}"):
         return write_audio(path, clip, take.start_sample, provenance)
 

@@ -87,6 +87,15 @@ class JobLedger:
         )
         return (_info_from(rows[0]), str(rows[0]["digest"])) if rows else None
 
+    def takes_by_digest(self, digest: str) -> tuple[str, ...]:
+        """Return the takes of the jobs that were asked the same, the newest job's first."""
+        rows = self._database.rows(
+            "SELECT take_id FROM jobs WHERE digest = ? AND take_id IS NOT NULL "
+            f"AND state = '{JobState.DONE}' ORDER BY created_s DESC, rowid DESC",
+            (digest,),
+        )
+        return tuple(str(row["take_id"]) for row in rows)
+
     def find(self, job_id: str) -> EndedJob:
         """Return a job and what was told of it.
 

@@ -7,13 +7,15 @@ import math
 from collections.abc import Sequence
 
 from bridge.errors import InvalidRequestError, blaming
-from bridge.ports import Conditions, MidiPart, Note, Plan, Section, Timing
+from bridge.ports import Conditions, LevelPlan, MidiPart, Note, Plan, Section, Timing
 from bridge.request import MAX_NOTES
 
 MAX_BARS_OF_CURVES = 4_096
 MAX_SECTIONS = 256
 MAX_TEXT_CHARACTERS = 20_000
 MAX_ID_CHARACTERS = 128
+MAX_LEVEL = 2
+MAX_VOICES = 16
 MAX_POSITION_SAMPLES = 2**53
 """Either way from 0; hosts count in doubles, which are exact so far."""
 
@@ -27,6 +29,14 @@ PLAN_RANGES: tuple[tuple[str, float, float], ...] = (
     ("passes", 0, 64),
 )
 """Field of `Plan`, its least and its greatest value; all without a unit."""
+
+LEVEL_RANGES: tuple[tuple[str, float, float], ...] = (
+    ("temperature", 0.01, 10.0),
+    ("top_p", 0.001, 1.0),
+    ("top_k", 0, 2**16),
+    ("hop_fraction", 0.0001, 1.0),
+)
+"""The same of `LevelPlan`."""
 
 NOTE_RANGES: tuple[tuple[str, int, int], ...] = (
     ("pitch", 0, 127),
@@ -44,6 +54,15 @@ def check_plan(plan: Plan) -> None:
     for name, least, greatest in PLAN_RANGES:
         with blaming(name):
             _check_range(name, getattr(plan, name), least, greatest)
+    with blaming("finest_level"):
+        _check_range("finest_level", plan.finest_level, 0, MAX_LEVEL)
+    seen: set[int] = set()
+    for index, level in enumerate(plan.levels):
+        with blaming(f"levels[{index}]"):
+            if level.level in seen:
+                raise InvalidRequestError(f"level {level.level} is there twice, once is allowed")
+            seen.add(level.level)
+            _check_level(level)
 
 
 def check_conditions(conditions: Conditions) -> None:
@@ -67,6 +86,27 @@ def check_conditions(conditions: Conditions) -> None:
             _check_section(section)
     with blaming("lyrics"):
         check_count("characters of lyrics", len(conditions.lyrics or ""), MAX_TEXT_CHARACTERS)
+    with blaming("blend"):
+        _check_blend(conditions)
+
+
+def _check_level(level: LevelPlan) -> None:
+    _check_range("level", level.level, 0, MAX_LEVEL)
+    for name, least, greatest in LEVEL_RANGES:
+        value = getattr(level, name)
+        if value is not None:
+            _check_range(f"{name} of level {level.level}", value, least, greatest)
+
+
+def _check_blend(conditions: Conditions) -> None:
+    check_count("voices of a blend", len(conditions.blend), MAX_VOICES)
+    labels = conditions.labels
+    if conditions.blend and (labels.artist is not None or labels.genre is not None):
+        raise InvalidRequestError(
+            "a blend of artists and an artist or genre are given: choose one of the two"
+        )
+    for voice in conditions.blend:
+        _check_range(f"weight of {voice.artist[:80]!r}", voice.weight, -10.0, 10.0)
 
 
 def _check_midi(midi: MidiPart) -> None:

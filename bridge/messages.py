@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from bridge.errors import InvalidRequestError
-from bridge.ports import Audio, ModelInfo, Quality, StemKind
+from bridge.ports import Audio, ModelInfo, Quality, StemKind, TimedWord
 from bridge.request import Accepted, AudioBlock, Done, Progress, Queued, RenderEvent
 from protos import bridge_pb2
 
@@ -199,6 +199,17 @@ def message_of_model(info: ModelInfo) -> bridge_pb2.Model:
     )
 
 
+def message_of_word(word: TimedWord) -> bridge_pb2.TimedWord:
+    """Return a timed word on the wire."""
+    return bridge_pb2.TimedWord(
+        text=word.text,
+        line=word.line,
+        start_sample=word.start_sample,
+        end_sample=word.end_sample,
+        character_samples=word.character_samples,
+    )
+
+
 def _message_of_accepted(event: Accepted) -> bridge_pb2.Accepted:
     return bridge_pb2.Accepted(
         request_id=event.request_id,
@@ -240,6 +251,7 @@ def _message_of_done(event: Done) -> bridge_pb2.Done:
         gain_db=event.gain_db,
         licence=event.licence,
         lead_in=bytes_of(event.lead_in),
+        words=[message_of_word(word) for word in event.words],
     )
 
 
@@ -254,4 +266,15 @@ def _done_of(message: bridge_pb2.Done, num_channels: int) -> Done:
         gain_db=message.gain_db,
         licence=message.licence,
         lead_in=samples_of(message.lead_in, num_channels),
+        words=tuple(_word_of(word) for word in message.words),
+    )
+
+
+def _word_of(message: bridge_pb2.TimedWord) -> TimedWord:
+    return TimedWord(
+        text=message.text,
+        line=message.line,
+        start_sample=message.start_sample,
+        end_sample=message.end_sample,
+        character_samples=tuple(message.character_samples),
     )

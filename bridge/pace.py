@@ -74,8 +74,8 @@ class ProgressMeter:
         self._made = 0
         self._last_s = clock()
 
-    def advance(self, phase: str) -> Progress:
-        """Return where the work stands after one more step."""
+    def advance(self, phase: str, left: int | None = None) -> Progress:
+        """Return where the work stands after one more step; `left` are still to come, if known."""
         now = self._clock()
         taken, self._last_s = now - self._last_s, now
         for pace in (self._own, self._common):
@@ -85,6 +85,8 @@ class ProgressMeter:
         else:
             # What is made after the prime: no step of it is left.
             self._prime = self._steps.prime
+            if left is not None:
+                self._steps = Steps(prime=self._steps.prime, made=self._made + 1 + left)
             self._made = min(self._made + 1, self._steps.made)
         return self.progress(phase)
 

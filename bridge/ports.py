@@ -66,6 +66,15 @@ class Labels:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Voice:
+    """One part of a blend: whose sound, in which genre, and how much of it."""
+
+    artist: str
+    genre: str | None = None
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Timing:
     """Where the stretch lies in its song (Jukebox section 4.2): total and offset, in samples."""
 
@@ -106,6 +115,8 @@ class Conditions:
     density_per_bar: tuple[float, ...] = ()
     sections: tuple[Section, ...] = ()
     lyrics: str | None = None
+    blend: tuple[Voice, ...] = ()
+    """Instead of one artist and genre: the weighted sum of several."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +125,18 @@ class LevelCodes:
 
     level: int
     codes: Codes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LevelPlan:
+    """How one level is drawn; None leaves it to the plan, or to the model."""
+
+    level: int
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    hop_fraction: float | None = None
+    """How far apart windows start, relative to the level's context."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,6 +152,22 @@ class Plan:
     guidance: float = 1.0
     passes: int = 0
     """Refinement passes per chunk of the student; 0 means the model's default."""
+    finest_level: int = 0
+    """The level to go down to; a coarser one is heard sooner, and duller."""
+    levels: tuple[LevelPlan, ...] = ()
+    """What differs by level, each level at most once."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimedWord:
+    """A word of the lyrics and when it is sung; `line` counts the lyrics' lines from 0."""
+
+    text: str
+    line: int
+    start_sample: int
+    end_sample: int
+    character_samples: tuple[int, ...] = ()
+    """Where each of its characters begins."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,11 +191,14 @@ class ModelInfo:
     supports: frozenset[str]
     """Names of the `Conditions` fields, target kinds (`target:bass`), qualities
     (`quality:fast`) and sources (`source:prime`, `source:nothing`, `source:take`,
-    `source:codes`) that work; `rewind` if a take can be left before its end."""
+    `source:codes`) that work; `rewind` if a take can be left before its end, `levels` and
+    `finest_level` if a plan may name them."""
     artists: tuple[str, ...]
     genres: tuple[str, ...]
     licence: str
     output_licence: str
+    hops: tuple[int, ...] = ()
+    """Model samples a code, by level, finest first."""
 
 
 class State(Protocol):
@@ -196,6 +238,8 @@ class StepResult(Generic[S]):
     state: S
     phase: str
     """`top`, `level1`, `level0`: which stage of the cascade worked."""
+    left: int | None = None
+    """How many steps are still to come, where the model knows."""
 
 
 class Generator(Protocol[S]):
@@ -212,12 +256,24 @@ class Generator(Protocol[S]):
         Args:
             conditions: On the model's timeline.
             anchor_sample: The session sample on which model sample 0 lies.
-            end_sample: The model sample before which all will be decoded, a multiple of
-                `block_samples`: a model that does not stream sizes its work by it. None if the
-                timeline has no end yet.
+            end_sample: The model sample before which all will be decoded: a model that does not
+                stream sizes its work by it. None if the timeline has no end yet.
 
         Raises:
             UnsupportedError: A condition that this model cannot use, by name.
+            NotFoundError: A label outside the vocabulary.
+        """
+        ...
+
+    def begin(self, state: S, plan: Plan, end_sample: int) -> S:
+        """Return the opened, adopted or restored state, ready to be stepped to an end by a plan.
+
+        What the prime is, is still to come; everything else that can be refused is
+        refused here, before a step is taken.
+
+        Raises:
+            InvalidRequestError: A length, a place or a number that the model cannot have.
+            UnsupportedError: A condition or a way to sample that it has not, by name.
             NotFoundError: A label outside the vocabulary.
         """
         ...
@@ -274,6 +330,14 @@ class Generator(Protocol[S]):
         Raises:
             UnsupportedError: Levels that this model cannot begin with or go down to.
         """
+        ...
+
+    def codes(self, state: S) -> tuple[LevelCodes, ...]:
+        """Return the codes that are final, coarsest level first."""
+        ...
+
+    def words(self, state: S) -> tuple[TimedWord, ...]:
+        """Return when each word of the lyrics is sung, in model samples; none if nobody knows."""
         ...
 
     def warm_up(self) -> None:

@@ -6,13 +6,14 @@ neither threads nor how audio is decoded.
 
 import hashlib
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import numpy as np
 
 from bridge.errors import InvalidRequestError
-from bridge.ports import Audio, ModelInfo, Mono
+from bridge.ports import Audio, ModelInfo, Mono, TimedWord
 from bridge.request import Nothing, Prime, RenderRequest, StoredCodes
 from bridge.resample import ToSession, model_range
 from bridge.splice import FADE_SECONDS, MATCH_SECONDS, amplified, level_gain_db, softened
@@ -57,6 +58,8 @@ class Placement:
     first_block: int
     end_block: int
     """The block after the last one."""
+    needed_samples: int
+    """The model sample before which audio is wanted, within the last block."""
 
     @property
     def decoded_samples(self) -> int:
@@ -113,7 +116,24 @@ def place_at(
         block_samples=info.block_samples,
         first_block=first_model // info.block_samples,
         end_block=-(-end_model // info.block_samples),
+        needed_samples=end_model,
     )
+
+
+def words_on_session(words: Sequence[TimedWord], placement: Placement) -> tuple[TimedWord, ...]:
+    """Return those words that are sung within the result, in session samples."""
+    to_session = placement.sample_map.ceil_session
+    moved = (
+        replace(
+            word,
+            start_sample=to_session(word.start_sample),
+            end_sample=min(to_session(word.end_sample), placement.end_sample),
+            character_samples=tuple(map(to_session, word.character_samples)),
+        )
+        for word in words
+    )
+    begins, ends = placement.splice_sample, placement.end_sample
+    return tuple(word for word in moved if begins <= word.start_sample < ends)
 
 
 def choose_anchor(sample_rate: int, ground: Ground, info: ModelInfo) -> int:

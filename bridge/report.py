@@ -19,7 +19,7 @@ import psutil
 from bridge import figures, toys
 from bridge.audio_file import write_whole
 from bridge.figures import FIGURES, Heard
-from bridge.ports import Audio, Note
+from bridge.ports import Audio, Note, TimedWord
 from bridge.request import Accepted, Done
 
 CONTINUATION: Final = "continuation"
@@ -46,6 +46,8 @@ class Scene:
     splice_sample: int
     bar_samples: int
     notes: tuple[Note, ...] = ()
+    words: tuple[TimedWord, ...] = ()
+    """Of the result, where it sings."""
 
     @property
     def prime_start_sample(self) -> int:

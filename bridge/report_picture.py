@@ -21,6 +21,9 @@ from bridge.spectra import FRAME_RATE, Frames
 
 SPLICE_COLOUR: Final = "#d62728"
 NOTE_COLOUR: Final = "#40e0d0"
+WORD_COLOUR: Final = "#2ca02c"
+WORD_HEIGHTS: Final = (0.02, 0.10, 0.18)
+"""Of the panel: neighbours do not cover each other."""
 DRUM_HZ: Final = 60.0
 DOTS_PER_INCH: Final = 110
 INCHES: Final = (14.0, 10.0)
@@ -81,6 +84,7 @@ def _draw_waveform(axes: Any, joined: Audio, scene: Scene) -> None:  # noqa: ANN
     seconds = np.arange(len(padded)) / FRAME_RATE
     axes.fill_between(seconds, padded.min(axis=1), padded.max(axis=1), linewidth=0.3)
     _mark_splice(axes, scene)
+    _draw_words(axes, scene)
     axes.set_xlim(0, joined.shape[1] / scene.sample_rate)
     axes.set_title("prime and continuation, joined", loc="left")
     axes.set_ylabel("amplitude")
@@ -120,6 +124,21 @@ def _draw_notes(axes: Any, num_samples: int, scene: Scene) -> None:  # noqa: ANN
                 linewidth=1.6,
                 alpha=0.4 + 0.6 * note.velocity / 127,
             )
+
+
+def _draw_words(axes: Any, scene: Scene) -> None:  # noqa: ANN401 - untyped
+    """Write each word where it is sung, as tall as there is room; a line where it begins."""
+    for number, word in enumerate(scene.words):
+        seconds = (word.start_sample - scene.prime_start_sample) / scene.sample_rate
+        axes.axvline(seconds, color=WORD_COLOUR, linewidth=0.5, alpha=0.6)
+        axes.annotate(
+            word.text,
+            (seconds, WORD_HEIGHTS[number % len(WORD_HEIGHTS)]),
+            xycoords=("data", "axes fraction"),
+            color=WORD_COLOUR,
+            fontsize=7,
+            annotation_clip=True,
+        )
 
 
 def _mark_splice(axes: Any, scene: Scene) -> None:  # noqa: ANN401 - untyped

@@ -13,7 +13,7 @@ from typing import Final, TypeAlias
 import numpy as np
 
 from bridge.errors import InvalidRequestError
-from bridge.ports import Audio, Conditions, LevelCodes, Plan
+from bridge.ports import Audio, Conditions, LevelCodes, Plan, TimedWord
 
 SAMPLE_RATES = (44_100, 48_000, 88_200, 96_000)
 MAX_CHANNELS = 2
@@ -129,6 +129,12 @@ class RenderRequest:
     def __post_init__(self) -> None:
         """Refuse what no model could render."""
         check_source(self.source, self.sample_rate)
+        if isinstance(self.source, StoredCodes):
+            finest, wanted = self.source.finest_level, self.plan.finest_level
+            _require(
+                wanted in (0, finest),
+                f"the plan goes down to level {wanted}, the codes to level {finest}: name one",
+            )
         limit = MAX_RESULT_SECONDS * self.sample_rate
         _require(
             0 < self.num_samples <= limit,
@@ -237,6 +243,8 @@ class Done:
     first_audio_ms: float
     gain_db: float
     licence: str
+    words: tuple[TimedWord, ...] = ()
+    """When each word of the lyrics is sung, in session samples; none if nobody knows."""
     lead_in: Audio = field(
         default_factory=lambda: np.zeros((0, 0), np.float32), repr=False, compare=False
     )

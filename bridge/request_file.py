@@ -24,6 +24,7 @@ from bridge.ports import (
     Stem,
     StemKind,
     Timing,
+    Voice,
 )
 from bridge.request import Nothing, Prime, RenderRequest, Source, StoredCodes, TakePoint
 from bridge.takes import plan_from
@@ -143,6 +144,7 @@ def _conditions_from(facts: Mapping[str, Any], arrays: Arrays) -> Conditions:
         density_per_bar=tuple(facts["density_per_bar"]),
         sections=tuple(Section(**section) for section in facts["sections"]),
         lyrics=facts["lyrics"],
+        blend=tuple(Voice(**voice) for voice in facts.get("blend", ())),
     )
 
 

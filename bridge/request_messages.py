@@ -17,7 +17,18 @@ from bridge.messages import (
     quality_of,
     stem_kind_of,
 )
-from bridge.ports import Conditions, Labels, MidiPart, Note, Plan, Section, StemKind, Timing
+from bridge.ports import (
+    Conditions,
+    Labels,
+    LevelPlan,
+    MidiPart,
+    Note,
+    Plan,
+    Section,
+    StemKind,
+    Timing,
+    Voice,
+)
 from bridge.request import MAX_NOTES
 from bridge.transport import Meter, TempoMap, nearest, tempos_at_samples
 from protos import bridge_pb2
@@ -47,6 +58,8 @@ def plan_of(message: bridge_pb2.Plan, drawn_seed: int) -> Plan:
         top_k=message.top_k,
         guidance=_given(message, "guidance", blank.guidance),
         passes=message.passes,
+        finest_level=message.finest_level,
+        levels=tuple(_level_plan_of(level) for level in message.levels),
     )
     check_plan(plan)
     return plan
@@ -64,6 +77,17 @@ def message_of_plan(plan: Plan, *, seed: int | None) -> bridge_pb2.Plan:
         top_k=plan.top_k,
         guidance=plan.guidance,
         passes=plan.passes,
+        finest_level=plan.finest_level,
+        levels=[
+            bridge_pb2.LevelPlan(
+                level=level.level,
+                temperature=level.temperature,
+                top_p=level.top_p,
+                top_k=level.top_k,
+                hop_fraction=level.hop_fraction,
+            )
+            for level in plan.levels
+        ],
     )
 
 
@@ -123,6 +147,7 @@ def conditions_of(message: bridge_pb2.Conditions) -> Conditions:
         density_per_bar=tuple(map(decimal_of, message.density_per_bar)),
         sections=tuple(_section_of(section) for section in message.sections),
         lyrics=message.lyrics or None,
+        blend=tuple(_voice_of(voice) for voice in message.blend),
     )
     check_conditions(conditions)
     return conditions
@@ -145,6 +170,10 @@ def message_of_conditions(conditions: Conditions) -> bridge_pb2.Conditions:
         density_per_bar=conditions.density_per_bar,
         sections=[_message_of_section(section) for section in conditions.sections],
         lyrics=conditions.lyrics or "",
+        blend=[
+            bridge_pb2.Voice(artist=voice.artist, genre=voice.genre or "", weight=voice.weight)
+            for voice in conditions.blend
+        ],
     )
 
 
@@ -165,6 +194,20 @@ def _bar_line_at(sample: int, beats: TempoMap, meter: Meter) -> Fraction:
 
 def _given(message: bridge_pb2.Plan, name: str, default: float) -> float:
     return decimal_of(getattr(message, name)) if message.HasField(name) else default
+
+
+def _level_plan_of(message: bridge_pb2.LevelPlan) -> LevelPlan:
+    decimals = {
+        name: decimal_of(getattr(message, name)) if message.HasField(name) else None
+        for name in ("temperature", "top_p", "hop_fraction")
+    }
+    top_k = message.top_k if message.HasField("top_k") else None
+    return LevelPlan(level=message.level, top_k=top_k, **decimals)
+
+
+def _voice_of(message: bridge_pb2.Voice) -> Voice:
+    weight = decimal_of(message.weight)
+    return Voice(artist=message.artist, genre=message.genre or None, weight=weight)
 
 
 def _midi_of(message: bridge_pb2.MidiPart) -> MidiPart:

@@ -50,5 +50,10 @@ def _first(connection: sqlite3.Connection) -> None:
         connection.execute(statement)
 
 
-MIGRATIONS: Final[tuple[Migration, ...]] = (_first,)
+def _second(connection: sqlite3.Connection) -> None:
+    """Let a job be found by what it was asked."""
+    connection.execute("CREATE INDEX jobs_by_digest ON jobs(digest)")
+
+
+MIGRATIONS: Final[tuple[Migration, ...]] = (_first, _second)
 """Number n brings a schema of version n to version n + 1."""

@@ -115,6 +115,11 @@ class Session:
         self._note(event)
         await self.events.put(event)
 
+    def conclude(self, done: Done) -> None:
+        """Hand over the last event at once: a reader who is far behind cannot hold up the end."""
+        self._note(done)
+        self.events.append(done)
+
     def tell_place(self, queued: Queued) -> None:
         """Tell the place in the queue if it has changed; what nobody reads in time is dropped."""
         if self.queued is None or self.queued.position != queued.position:
@@ -153,6 +158,10 @@ class Outbox:
         while self.read and len(self._events) >= self._max_events:
             self._room.clear()
             await self._room.wait()
+        self.append(event)
+
+    def append(self, event: RenderEvent) -> None:
+        """Hand an event over, however far behind the reader is."""
         if self.read:
             self._events.append(event)
             self._news.set()

@@ -5,6 +5,7 @@ takes that nobody keeps and nothing departs from. Knows neither engine nor audio
 """
 
 import json
+import logging
 import sqlite3
 import time
 from collections.abc import Callable, Mapping
@@ -22,7 +23,9 @@ from bridge.legacy import take_over
 from bridge.objects import Objects
 from bridge.request import RenderRequest
 from bridge.schema import MIGRATIONS
-from bridge.takes import Take, from_record, to_record
+from bridge.takes import Take, from_record, request_digest, to_record
+
+log = logging.getLogger(__name__)
 
 DATABASE: Final = "bridge.sqlite3"
 MAX_NAME_CHARACTERS: Final = 200
@@ -199,6 +202,25 @@ class TakeStore:
         if not inputs:
             raise NotReadyError(f"the first version made the take {take_id} and kept no prime")
         return request_file.from_bytes(self._objects.get(inputs))
+
+    def codes_for(self, request: RenderRequest, fingerprint: str) -> bytes | None:
+        """Return the codes of a take that the same request made, None if there is none.
+
+        Codes that are damaged count as none: they can be made again.
+
+        Args:
+            request: Whoever asks, and under whatever name.
+            fingerprint: Of the model that must have made the take.
+        """
+        for take_id in self.jobs.takes_by_digest(request_digest(request)):
+            try:
+                take = self.load(take_id)
+            except (NotFoundError, StorageError) as error:
+                log.warning("the take %s cannot answer: %s", take_id, error)
+                continue
+            if take.fingerprint == fingerprint:
+                return take.codes
+        return None
 
     def tag(
         self, take_id: str, verdict: Verdict | None = None, name: str | None = None

@@ -5,14 +5,24 @@ Codes plus plan are the take; audio is derived. Knows neither disk nor engine.
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from bridge.codes_file import CodesFile
 from bridge.errors import InvalidRequestError
-from bridge.ports import Conditions, LevelCodes, Mono, Plan, Quality
+from bridge.ports import (
+    Conditions,
+    LevelCodes,
+    LevelPlan,
+    ModelInfo,
+    Mono,
+    Plan,
+    Quality,
+    TimedWord,
+)
 from bridge.render import Ground, Likeness, Placement, ground_of
 from bridge.request import Nothing, Prime, RenderRequest, Source, StoredCodes, TakePoint
 from bridge.stereo import StereoImage
@@ -54,6 +64,7 @@ class Take:
             here takes it over.
         image: The stereo image, taken over likewise.
         codes: `State.to_bytes`: what `Generator.restore` takes.
+        words: When each word of the lyrics is sung, in session samples; none if nobody knows.
     """
 
     id: str
@@ -69,6 +80,7 @@ class Take:
     level_db: float
     image: StereoImage
     codes: bytes
+    words: tuple[TimedWord, ...] = ()
 
     @property
     def seed(self) -> int:
@@ -138,6 +150,31 @@ def likeness_of_take(take: Take) -> Likeness:
     return Likeness(recorded=nothing, image=take.image, level_db=take.level_db)
 
 
+def codes_of_take(take: Take, levels: tuple[LevelCodes, ...], info: ModelInfo) -> CodesFile:
+    """Return the codes of a take with all that is known of it."""
+    asked = take.request
+    return CodesFile(
+        levels=levels,
+        model=take.model,
+        fingerprint=take.fingerprint,
+        model_rate=info.sample_rate,
+        hops=info.hops,
+        sample_rate=asked.sample_rate,
+        anchor_sample=asked.anchor_sample,
+        splice_sample=asked.splice_sample,
+        num_samples=take.num_samples,
+        licence=take.licence,
+        facts={
+            "take": take.id,
+            "parent": take.parent,
+            "seed": take.seed,
+            "plan": json.loads(json.dumps(asdict(take.plan))),
+            "conditions": dict(asked.conditions),
+            "source": dict(asked.source),
+        },
+    )
+
+
 def take_id(request: RequestSummary, plan: Plan, fingerprint: str, sha256: str) -> str:
     """Return the name of a take: equal for equal requests with equal results, whoever asks."""
     nameless = replace(request, request_id="", client_id="")
@@ -180,13 +217,14 @@ def from_record(record: Mapping[str, Any], codes: bytes) -> Take:
     Raises:
         TypeError: A key is missing or unknown.
     """
-    own = ("request", "plan", "image")
+    own = ("request", "plan", "image", "words")
     rest = {key: value for key, value in record.items() if key not in own}
     return Take(
         request=RequestSummary(**record["request"]),
         plan=plan_from(record["plan"]),
         image=image_from(record["image"]),
         codes=codes,
+        words=words_from(record.get("words", ())),
         **rest,
     )
 
@@ -195,7 +233,22 @@ def plan_from(record: Mapping[str, Any]) -> Plan:
     """Return the plan whose fields JSON held."""
     plan = dict(record)
     plan["quality"] = Quality(plan["quality"])
+    plan["levels"] = tuple(LevelPlan(**level) for level in plan.get("levels", ()))
     return Plan(**plan)
+
+
+def words_from(records: Sequence[Mapping[str, Any]]) -> tuple[TimedWord, ...]:
+    """Return the timed words whose fields JSON held."""
+    return tuple(
+        TimedWord(
+            text=record["text"],
+            line=record["line"],
+            start_sample=record["start_sample"],
+            end_sample=record["end_sample"],
+            character_samples=tuple(record["character_samples"]),
+        )
+        for record in records
+    )
 
 
 def image_from(record: Mapping[str, Any]) -> StereoImage:

@@ -19,6 +19,8 @@ from torch.nn import functional as F
 
 from model.codec import Conv, DecoderBlock, Down, EncoderBlock, Level, ResidualUnit, Up
 
+QUANTIZED_FRAMES = 128
+
 # Pieces of one signal differ in length, so only what stays the same is named.
 Piece = Float[Tensor, "_ _ 1 _"]
 """Batch, channels, one, frames."""
@@ -61,7 +63,9 @@ def encode_latents(level: Level, audio: Iterable[MonoBatch]) -> Iterator[Latents
 def encode(level: Level, audio: Iterable[MonoBatch]) -> Iterator[Codes]:
     """Yield codes for pieces of audio; together those of the whole."""
     for latents in encode_latents(level, audio):
-        yield level.quantizer.encode(latents)
+        # Few at a time, so that distances to all codes stay in the processor's cache.
+        few = torch.tensor_split(latents, -(-latents.shape[-1] // QUANTIZED_FRAMES), dim=-1)
+        yield torch.cat([level.quantizer.encode(part) for part in few], dim=-1)
 
 
 def decode(level: Level, codes: Iterable[Codes]) -> Iterator[MonoBatch]:
@@ -156,7 +160,25 @@ def _unit(layer: ResidualUnit) -> Layer:
 
 
 def _up(layer: Up) -> Layer:
-    return Layer(1, 1 if _inside(layer.conv) else 0, 1, partial(_widened, up=layer))
+    ahead = 1 if _inside(layer.conv) else 0
+    return Layer(1, ahead, 1, partial(_widened, conv=layer.conv, weight=_by_phase(layer.conv)))
+
+
+def _by_phase(conv: nn.ConvTranspose1d) -> Tensor:
+    """Return a transposed convolution as an ordinary one that makes `stride` outputs at once.
+
+    Output frame r of an input hears the input before, itself, and where padding lies within also
+    the one after: each through the tap of the transposed kernel that reaches so far.
+    """
+    stride, inside = conv.stride[0], _inside(conv)
+    inputs, outputs, kernel = conv.weight.shape
+    made = conv.weight.new_zeros(stride, outputs, inputs, 3 if inside else 2)
+    for phase in range(stride):
+        for place in range(made.shape[-1]):
+            tap = phase + inside - (place - 1) * stride
+            if 0 <= tap < kernel:
+                made[phase, :, :, place] = conv.weight[:, :, tap].t()
+    return made.flatten(0, 1).unsqueeze(2)
 
 
 def _reach(layer: Conv | Down) -> tuple[int, int]:
@@ -185,13 +207,15 @@ def _refined(heard: Piece, unit: ResidualUnit) -> Piece:
     return torch.add(own, _convolved(hidden, unit.pointwise), alpha=unit.scale)
 
 
-def _widened(heard: Piece, up: Up) -> Piece:
-    """Return `stride` outputs for each input but the first, and the last where it is ahead."""
-    stride, inside = up.conv.stride[0], _inside(up.conv)
-    weight = up.conv.weight.unsqueeze(2)
-    whole = F.conv_transpose2d(heard, weight, up.conv.bias, stride=(1, stride))
-    first, frames = stride + inside, heard.shape[-1] - 1 - (1 if inside else 0)
-    return whole[..., first : first + frames * stride]
+def _widened(heard: Piece, conv: nn.ConvTranspose1d, weight: Tensor) -> Piece:
+    """Return `stride` outputs for each input that is heard with its neighbours."""
+    assert conv.bias is not None
+    stride = conv.stride[0]
+    made = F.conv2d(heard, weight, conv.bias.repeat(stride))
+    # Frames lie before channels, so the outputs of one input are already in order.
+    frames_first = made.permute(0, 2, 3, 1)
+    ordered = frames_first.reshape(made.shape[0], 1, -1, conv.out_channels)
+    return ordered.permute(0, 3, 1, 2)
 
 
 Kind = TypeVar("Kind", bound=nn.Module)

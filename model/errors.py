@@ -23,3 +23,7 @@ class LabelError(ModelError):
 
 class WindowError(ModelError):
     """A length, place or hop that a published model's windows cannot be laid over."""
+
+
+class TrainingError(ModelError):
+    """A training that cannot be run as it is asked for: its configuration, recordings or folder."""

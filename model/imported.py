@@ -124,7 +124,8 @@ def verify_model(model: ImportedModel, report: Report = lambda _: None) -> int:
     Raises:
         CheckpointError: Names the first file that is missing or damaged.
     """
-    files = [row for part in FILES for row in model.part(part)["files"].items()]
+    parts = model.manifest["parts"].values()
+    files = [row for part in parts for row in part["files"].items()]
     if model.manifest["labels"] is not None:
         files.append((LABELS, model.manifest["labels"]))
     meter = Meter(sum(row["bytes"] for _, row in files), report)

@@ -31,7 +31,7 @@ READABLE = 0o644
 """safetensors writes for the owner alone; an installed model serves everybody."""
 FORMAT = 1
 REQUIRED = {"name", "format", "files", "artists", "genres", "licence", "output_licence"}
-KERNELS = "eager-2"
+KERNELS = "eager-3"
 """Changes whenever the arithmetic does: part of the fingerprint."""
 CONFIGS = {config.name: config for config in (SMALL, TINY)}
 

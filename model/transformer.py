@@ -37,8 +37,8 @@ class Linear(nn.Module):
         self.b = nn.Parameter(torch.zeros(outputs))
 
     def forward(self, x: Float[Tensor, "*axes inputs"]) -> Float[Tensor, "*axes outputs"]:
-        """Return x w + b."""
-        return F.linear(x, self.w.t(), self.b)
+        """Return x w + b, also where weights are held in half precision and x is not."""
+        return F.linear(x, self.w.t().to(x.dtype), self.b)
 
 
 class Mlp(nn.Module):

@@ -97,6 +97,16 @@ class Timing(_message.Message):
     offset_samples: int
     def __init__(self, total_samples: _Optional[int] = ..., offset_samples: _Optional[int] = ...) -> None: ...
 
+class Voice(_message.Message):
+    __slots__ = ("artist", "genre", "weight")
+    ARTIST_FIELD_NUMBER: _ClassVar[int]
+    GENRE_FIELD_NUMBER: _ClassVar[int]
+    WEIGHT_FIELD_NUMBER: _ClassVar[int]
+    artist: str
+    genre: str
+    weight: float
+    def __init__(self, artist: _Optional[str] = ..., genre: _Optional[str] = ..., weight: _Optional[float] = ...) -> None: ...
+
 class Note(_message.Message):
     __slots__ = ("start_sample", "end_sample", "pitch", "velocity", "program", "is_drum")
     START_SAMPLE_FIELD_NUMBER: _ClassVar[int]
@@ -136,7 +146,7 @@ class Section(_message.Message):
     def __init__(self, name: _Optional[str] = ..., start_sample: _Optional[int] = ..., end_sample: _Optional[int] = ..., similarity: _Optional[float] = ...) -> None: ...
 
 class Conditions(_message.Message):
-    __slots__ = ("labels", "timing", "midi", "target", "energy_per_bar", "density_per_bar", "sections", "lyrics")
+    __slots__ = ("labels", "timing", "midi", "target", "energy_per_bar", "density_per_bar", "sections", "lyrics", "blend")
     LABELS_FIELD_NUMBER: _ClassVar[int]
     TIMING_FIELD_NUMBER: _ClassVar[int]
     MIDI_FIELD_NUMBER: _ClassVar[int]
@@ -145,6 +155,7 @@ class Conditions(_message.Message):
     DENSITY_PER_BAR_FIELD_NUMBER: _ClassVar[int]
     SECTIONS_FIELD_NUMBER: _ClassVar[int]
     LYRICS_FIELD_NUMBER: _ClassVar[int]
+    BLEND_FIELD_NUMBER: _ClassVar[int]
     labels: Labels
     timing: Timing
     midi: MidiPart
@@ -153,7 +164,8 @@ class Conditions(_message.Message):
     density_per_bar: _containers.RepeatedScalarFieldContainer[float]
     sections: _containers.RepeatedCompositeFieldContainer[Section]
     lyrics: str
-    def __init__(self, labels: _Optional[_Union[Labels, _Mapping]] = ..., timing: _Optional[_Union[Timing, _Mapping]] = ..., midi: _Optional[_Union[MidiPart, _Mapping]] = ..., target: _Optional[_Union[StemKind, str]] = ..., energy_per_bar: _Optional[_Iterable[float]] = ..., density_per_bar: _Optional[_Iterable[float]] = ..., sections: _Optional[_Iterable[_Union[Section, _Mapping]]] = ..., lyrics: _Optional[str] = ...) -> None: ...
+    blend: _containers.RepeatedCompositeFieldContainer[Voice]
+    def __init__(self, labels: _Optional[_Union[Labels, _Mapping]] = ..., timing: _Optional[_Union[Timing, _Mapping]] = ..., midi: _Optional[_Union[MidiPart, _Mapping]] = ..., target: _Optional[_Union[StemKind, str]] = ..., energy_per_bar: _Optional[_Iterable[float]] = ..., density_per_bar: _Optional[_Iterable[float]] = ..., sections: _Optional[_Iterable[_Union[Section, _Mapping]]] = ..., lyrics: _Optional[str] = ..., blend: _Optional[_Iterable[_Union[Voice, _Mapping]]] = ...) -> None: ...
 
 class TempoChange(_message.Message):
     __slots__ = ("sample", "tempo_bpm", "meter_numerator", "meter_denominator")
@@ -178,7 +190,7 @@ class Target(_message.Message):
     def __init__(self, num_samples: _Optional[int] = ..., bars: _Optional[float] = ..., tempo_map: _Optional[_Iterable[_Union[TempoChange, _Mapping]]] = ...) -> None: ...
 
 class Plan(_message.Message):
-    __slots__ = ("quality", "seed", "variation", "temperature", "top_p", "top_k", "guidance", "passes")
+    __slots__ = ("quality", "seed", "variation", "temperature", "top_p", "top_k", "guidance", "passes", "finest_level", "levels")
     QUALITY_FIELD_NUMBER: _ClassVar[int]
     SEED_FIELD_NUMBER: _ClassVar[int]
     VARIATION_FIELD_NUMBER: _ClassVar[int]
@@ -187,6 +199,8 @@ class Plan(_message.Message):
     TOP_K_FIELD_NUMBER: _ClassVar[int]
     GUIDANCE_FIELD_NUMBER: _ClassVar[int]
     PASSES_FIELD_NUMBER: _ClassVar[int]
+    FINEST_LEVEL_FIELD_NUMBER: _ClassVar[int]
+    LEVELS_FIELD_NUMBER: _ClassVar[int]
     quality: Quality
     seed: int
     variation: int
@@ -195,7 +209,23 @@ class Plan(_message.Message):
     top_k: int
     guidance: float
     passes: int
-    def __init__(self, quality: _Optional[_Union[Quality, str]] = ..., seed: _Optional[int] = ..., variation: _Optional[int] = ..., temperature: _Optional[float] = ..., top_p: _Optional[float] = ..., top_k: _Optional[int] = ..., guidance: _Optional[float] = ..., passes: _Optional[int] = ...) -> None: ...
+    finest_level: int
+    levels: _containers.RepeatedCompositeFieldContainer[LevelPlan]
+    def __init__(self, quality: _Optional[_Union[Quality, str]] = ..., seed: _Optional[int] = ..., variation: _Optional[int] = ..., temperature: _Optional[float] = ..., top_p: _Optional[float] = ..., top_k: _Optional[int] = ..., guidance: _Optional[float] = ..., passes: _Optional[int] = ..., finest_level: _Optional[int] = ..., levels: _Optional[_Iterable[_Union[LevelPlan, _Mapping]]] = ...) -> None: ...
+
+class LevelPlan(_message.Message):
+    __slots__ = ("level", "temperature", "top_p", "top_k", "hop_fraction")
+    LEVEL_FIELD_NUMBER: _ClassVar[int]
+    TEMPERATURE_FIELD_NUMBER: _ClassVar[int]
+    TOP_P_FIELD_NUMBER: _ClassVar[int]
+    TOP_K_FIELD_NUMBER: _ClassVar[int]
+    HOP_FRACTION_FIELD_NUMBER: _ClassVar[int]
+    level: int
+    temperature: float
+    top_p: float
+    top_k: int
+    hop_fraction: float
+    def __init__(self, level: _Optional[int] = ..., temperature: _Optional[float] = ..., top_p: _Optional[float] = ..., top_k: _Optional[int] = ..., hop_fraction: _Optional[float] = ...) -> None: ...
 
 class AudioFormat(_message.Message):
     __slots__ = ("sample_rate", "num_channels")
@@ -318,7 +348,7 @@ class Progress(_message.Message):
     def __init__(self, phase: _Optional[str] = ..., step: _Optional[int] = ..., total_steps: _Optional[int] = ..., eta_seconds: _Optional[float] = ...) -> None: ...
 
 class Done(_message.Message):
-    __slots__ = ("take_id", "path", "sha256", "num_samples", "rtf", "first_audio_ms", "gain_db", "licence", "lead_in")
+    __slots__ = ("take_id", "path", "sha256", "num_samples", "rtf", "first_audio_ms", "gain_db", "licence", "lead_in", "words")
     TAKE_ID_FIELD_NUMBER: _ClassVar[int]
     PATH_FIELD_NUMBER: _ClassVar[int]
     SHA256_FIELD_NUMBER: _ClassVar[int]
@@ -328,6 +358,7 @@ class Done(_message.Message):
     GAIN_DB_FIELD_NUMBER: _ClassVar[int]
     LICENCE_FIELD_NUMBER: _ClassVar[int]
     LEAD_IN_FIELD_NUMBER: _ClassVar[int]
+    WORDS_FIELD_NUMBER: _ClassVar[int]
     take_id: str
     path: str
     sha256: str
@@ -337,7 +368,22 @@ class Done(_message.Message):
     gain_db: float
     licence: str
     lead_in: bytes
-    def __init__(self, take_id: _Optional[str] = ..., path: _Optional[str] = ..., sha256: _Optional[str] = ..., num_samples: _Optional[int] = ..., rtf: _Optional[float] = ..., first_audio_ms: _Optional[float] = ..., gain_db: _Optional[float] = ..., licence: _Optional[str] = ..., lead_in: _Optional[bytes] = ...) -> None: ...
+    words: _containers.RepeatedCompositeFieldContainer[TimedWord]
+    def __init__(self, take_id: _Optional[str] = ..., path: _Optional[str] = ..., sha256: _Optional[str] = ..., num_samples: _Optional[int] = ..., rtf: _Optional[float] = ..., first_audio_ms: _Optional[float] = ..., gain_db: _Optional[float] = ..., licence: _Optional[str] = ..., lead_in: _Optional[bytes] = ..., words: _Optional[_Iterable[_Union[TimedWord, _Mapping]]] = ...) -> None: ...
+
+class TimedWord(_message.Message):
+    __slots__ = ("text", "line", "start_sample", "end_sample", "character_samples")
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    LINE_FIELD_NUMBER: _ClassVar[int]
+    START_SAMPLE_FIELD_NUMBER: _ClassVar[int]
+    END_SAMPLE_FIELD_NUMBER: _ClassVar[int]
+    CHARACTER_SAMPLES_FIELD_NUMBER: _ClassVar[int]
+    text: str
+    line: int
+    start_sample: int
+    end_sample: int
+    character_samples: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, text: _Optional[str] = ..., line: _Optional[int] = ..., start_sample: _Optional[int] = ..., end_sample: _Optional[int] = ..., character_samples: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class RenderEvent(_message.Message):
     __slots__ = ("accepted", "progress", "audio", "done", "queued", "variation")
@@ -594,7 +640,7 @@ class ListJobsResponse(_message.Message):
     def __init__(self, jobs: _Optional[_Iterable[_Union[Job, _Mapping]]] = ...) -> None: ...
 
 class Take(_message.Message):
-    __slots__ = ("take_id", "name", "mark", "parent_id", "departure_sample", "request_id", "format", "anchor_sample", "splice_sample", "num_samples", "plan", "model", "fingerprint", "licence", "sha256", "gain_db", "created_seconds")
+    __slots__ = ("take_id", "name", "mark", "parent_id", "departure_sample", "request_id", "format", "anchor_sample", "splice_sample", "num_samples", "plan", "model", "fingerprint", "licence", "sha256", "gain_db", "created_seconds", "words")
     TAKE_ID_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     MARK_FIELD_NUMBER: _ClassVar[int]
@@ -612,6 +658,7 @@ class Take(_message.Message):
     SHA256_FIELD_NUMBER: _ClassVar[int]
     GAIN_DB_FIELD_NUMBER: _ClassVar[int]
     CREATED_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    WORDS_FIELD_NUMBER: _ClassVar[int]
     take_id: str
     name: str
     mark: Mark
@@ -629,7 +676,8 @@ class Take(_message.Message):
     sha256: str
     gain_db: float
     created_seconds: float
-    def __init__(self, take_id: _Optional[str] = ..., name: _Optional[str] = ..., mark: _Optional[_Union[Mark, str]] = ..., parent_id: _Optional[str] = ..., departure_sample: _Optional[int] = ..., request_id: _Optional[str] = ..., format: _Optional[_Union[AudioFormat, _Mapping]] = ..., anchor_sample: _Optional[int] = ..., splice_sample: _Optional[int] = ..., num_samples: _Optional[int] = ..., plan: _Optional[_Union[Plan, _Mapping]] = ..., model: _Optional[str] = ..., fingerprint: _Optional[str] = ..., licence: _Optional[str] = ..., sha256: _Optional[str] = ..., gain_db: _Optional[float] = ..., created_seconds: _Optional[float] = ...) -> None: ...
+    words: _containers.RepeatedCompositeFieldContainer[TimedWord]
+    def __init__(self, take_id: _Optional[str] = ..., name: _Optional[str] = ..., mark: _Optional[_Union[Mark, str]] = ..., parent_id: _Optional[str] = ..., departure_sample: _Optional[int] = ..., request_id: _Optional[str] = ..., format: _Optional[_Union[AudioFormat, _Mapping]] = ..., anchor_sample: _Optional[int] = ..., splice_sample: _Optional[int] = ..., num_samples: _Optional[int] = ..., plan: _Optional[_Union[Plan, _Mapping]] = ..., model: _Optional[str] = ..., fingerprint: _Optional[str] = ..., licence: _Optional[str] = ..., sha256: _Optional[str] = ..., gain_db: _Optional[float] = ..., created_seconds: _Optional[float] = ..., words: _Optional[_Iterable[_Union[TimedWord, _Mapping]]] = ...) -> None: ...
 
 class ListTakesRequest(_message.Message):
     __slots__ = ("page_size", "page_token", "mark", "parent_id")
@@ -668,12 +716,14 @@ class TagTakeRequest(_message.Message):
     def __init__(self, take_id: _Optional[str] = ..., mark: _Optional[_Union[Mark, str]] = ..., name: _Optional[str] = ...) -> None: ...
 
 class ExportTakeRequest(_message.Message):
-    __slots__ = ("take_id", "write_file")
+    __slots__ = ("take_id", "write_file", "codes")
     TAKE_ID_FIELD_NUMBER: _ClassVar[int]
     WRITE_FILE_FIELD_NUMBER: _ClassVar[int]
+    CODES_FIELD_NUMBER: _ClassVar[int]
     take_id: str
     write_file: bool
-    def __init__(self, take_id: _Optional[str] = ..., write_file: _Optional[bool] = ...) -> None: ...
+    codes: bool
+    def __init__(self, take_id: _Optional[str] = ..., write_file: _Optional[bool] = ..., codes: _Optional[bool] = ...) -> None: ...
 
 class ExportEvent(_message.Message):
     __slots__ = ("header", "data")
@@ -786,3 +836,61 @@ class Stats(_message.Message):
     max_stored_bytes: int
     uptime_seconds: float
     def __init__(self, queued_jobs: _Optional[int] = ..., running_jobs: _Optional[int] = ..., done_jobs: _Optional[int] = ..., failed_jobs: _Optional[int] = ..., cancelled_jobs: _Optional[int] = ..., model_turns: _Optional[int] = ..., sound_turns: _Optional[int] = ..., takes: _Optional[int] = ..., kept_takes: _Optional[int] = ..., stored_bytes: _Optional[int] = ..., max_stored_bytes: _Optional[int] = ..., uptime_seconds: _Optional[float] = ...) -> None: ...
+
+class PluginRequest(_message.Message):
+    __slots__ = ("hello", "live", "midi", "tag")
+    HELLO_FIELD_NUMBER: _ClassVar[int]
+    LIVE_FIELD_NUMBER: _ClassVar[int]
+    MIDI_FIELD_NUMBER: _ClassVar[int]
+    TAG_FIELD_NUMBER: _ClassVar[int]
+    hello: PluginHello
+    live: LiveRequest
+    midi: PluginMidi
+    tag: TagTakeRequest
+    def __init__(self, hello: _Optional[_Union[PluginHello, _Mapping]] = ..., live: _Optional[_Union[LiveRequest, _Mapping]] = ..., midi: _Optional[_Union[PluginMidi, _Mapping]] = ..., tag: _Optional[_Union[TagTakeRequest, _Mapping]] = ...) -> None: ...
+
+class PluginHello(_message.Message):
+    __slots__ = ("protocol", "plugin", "token")
+    PROTOCOL_FIELD_NUMBER: _ClassVar[int]
+    PLUGIN_FIELD_NUMBER: _ClassVar[int]
+    TOKEN_FIELD_NUMBER: _ClassVar[int]
+    protocol: int
+    plugin: str
+    token: str
+    def __init__(self, protocol: _Optional[int] = ..., plugin: _Optional[str] = ..., token: _Optional[str] = ...) -> None: ...
+
+class MidiMessage(_message.Message):
+    __slots__ = ("sample", "data")
+    SAMPLE_FIELD_NUMBER: _ClassVar[int]
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    sample: int
+    data: bytes
+    def __init__(self, sample: _Optional[int] = ..., data: _Optional[bytes] = ...) -> None: ...
+
+class PluginMidi(_message.Message):
+    __slots__ = ("messages",)
+    MESSAGES_FIELD_NUMBER: _ClassVar[int]
+    messages: _containers.RepeatedCompositeFieldContainer[MidiMessage]
+    def __init__(self, messages: _Optional[_Iterable[_Union[MidiMessage, _Mapping]]] = ...) -> None: ...
+
+class PluginEvent(_message.Message):
+    __slots__ = ("welcome", "live", "failed", "tagged")
+    WELCOME_FIELD_NUMBER: _ClassVar[int]
+    LIVE_FIELD_NUMBER: _ClassVar[int]
+    FAILED_FIELD_NUMBER: _ClassVar[int]
+    TAGGED_FIELD_NUMBER: _ClassVar[int]
+    welcome: PluginWelcome
+    live: LiveEvent
+    failed: LiveFailed
+    tagged: Take
+    def __init__(self, welcome: _Optional[_Union[PluginWelcome, _Mapping]] = ..., live: _Optional[_Union[LiveEvent, _Mapping]] = ..., failed: _Optional[_Union[LiveFailed, _Mapping]] = ..., tagged: _Optional[_Union[Take, _Mapping]] = ...) -> None: ...
+
+class PluginWelcome(_message.Message):
+    __slots__ = ("protocol", "server", "model")
+    PROTOCOL_FIELD_NUMBER: _ClassVar[int]
+    SERVER_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    protocol: int
+    server: str
+    model: str
+    def __init__(self, protocol: _Optional[int] = ..., server: _Optional[str] = ..., model: _Optional[str] = ...) -> None: ...

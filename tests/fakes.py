@@ -13,7 +13,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from bridge.errors import UnsupportedError
-from bridge.ports import Conditions, LevelCodes, ModelInfo, Mono, Plan, StepResult
+from bridge.ports import (
+    Conditions,
+    LevelCodes,
+    ModelInfo,
+    Mono,
+    Plan,
+    StepResult,
+    TimedWord,
+)
 
 SCALE = 2.0**24
 ALL_CONDITIONS = frozenset(
@@ -86,6 +94,8 @@ class CountingGenerator:
         self.fed: list[Mono] = []
         self.decoded: list[int] = []
         self.known = 1.0
+        self.sung: tuple[TimedWord, ...] = ()
+        """What `words` tells, in model samples."""
 
     @property
     def info(self) -> ModelInfo:
@@ -95,9 +105,14 @@ class CountingGenerator:
         self, conditions: Conditions, anchor_sample: int, end_sample: int | None
     ) -> CountingState:
         self._count("open")
-        self.ends.append(end_sample)
         self.opened.append((conditions, anchor_sample))
         return CountingState(anchor_sample=anchor_sample)
+
+    def begin(self, state: CountingState, plan: Plan, end_sample: int) -> CountingState:
+        del plan
+        self._count("begin")
+        self.ends.append(end_sample)
+        return state
 
     def feed(self, state: CountingState, audio: Mono) -> CountingState:
         self._count("feed")
@@ -163,6 +178,14 @@ class CountingGenerator:
     ) -> CountingState:
         raise UnsupportedError("the counting model cannot upsample stored codes")
 
+    def codes(self, state: CountingState) -> tuple[LevelCodes, ...]:
+        frames = state.settled_sample // self.info.frame_samples
+        return (LevelCodes(level=2, codes=np.arange(frames, dtype=np.int16)),)
+
+    def words(self, state: CountingState) -> tuple[TimedWord, ...]:
+        del state
+        return self.sung
+
     def warm_up(self) -> None:
         self._count("warm_up")
 
@@ -212,6 +235,7 @@ def counting_info(**changes) -> ModelInfo:
         genres=("Chorale",),
         licence="test",
         output_licence="public domain",
+        hops=(8, 32, 128),
     )
     return replace(info, **changes)
 

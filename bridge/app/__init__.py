@@ -12,6 +12,7 @@ from bridge.app.models import (
     installed_models,
     model_facts,
     models_folder,
+    released_folder,
     verify_installed,
 )
 from bridge.app.rows import ERROR_ROWS, translated_errors
@@ -35,6 +36,7 @@ __all__ = [
     "models_folder",
     "open_chain",
     "open_store",
+    "released_folder",
     "running",
     "shipped_model",
     "translated_errors",

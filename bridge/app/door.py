@@ -5,6 +5,7 @@ names become rows here. Torch is imported when a model is loaded, not before.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -22,6 +23,7 @@ from bridge.ports import (
     Quality,
     StemKind,
     StepResult,
+    TimedWord,
 )
 from bridge.ports import Generator as ModelGenerator
 from model.conditioning.roll import DRUM_PROGRAM, NOTE_FIELDS
@@ -33,23 +35,38 @@ if TYPE_CHECKING:
 
 Load: TypeAlias = Callable[[], ModelGenerator[Any]]
 
+HALF = "half"
+"""Of `model.published.linear.Precision`: as the released files hold their maps."""
 UNLABELLED = 0
 """The row of a label that was not given; names follow from row 1 on."""
 CONDITIONS = ("timing", "midi", "stems")
 SOURCES = ("source:prime", "source:nothing", "source:take", "rewind")
 QUALITIES = (Quality.FAST, Quality.TEACHER)
+PHASES = ("level0", "level1", "top")
 
 
-def shipped_model(folder: Path | None = None) -> Load:
-    """Return what loads a folder of weights, or the model in the box."""
+def shipped_model(folder: Path | None = None, precision: str = HALF) -> Load:
+    """Return what loads a folder of weights, or the model in the box.
 
-    def load() -> ModelGenerator[Any]:
+    Args:
+        folder: Of a model that streams, or of one that was imported; None: the model in the box.
+        precision: What an imported model's maps are held in; the others know one alone.
+    """
+
+    return partial(_load_shipped, folder, precision)
+
+
+def _load_shipped(folder: Path | None, precision: str) -> ModelGenerator[Any]:
+    from model.offline_loading import is_imported
+
+    with translated_errors():
+        if folder is not None and is_imported(folder):
+            from bridge.app.published import load_published
+
+            return TranslatedGenerator(load_published(folder, precision))
         from model.generator import load_generator
 
-        with translated_errors():
-            return TranslatedGenerator(ShippedGenerator(load_generator(folder)))
-
-    return load
+        return TranslatedGenerator(ShippedGenerator(load_generator(folder)))
 
 
 class ShippedGenerator:
@@ -75,6 +92,16 @@ class ShippedGenerator:
         """
         del end_sample
         return self._model.open(known_of(conditions, self._info), anchor_sample)
+
+    def begin(self, state: "TimelineState", plan: Plan, end_sample: int) -> "TimelineState":
+        """Return the state as it is: it goes on as long as it is stepped.
+
+        Raises:
+            UnsupportedError: A way to sample that this model has not.
+        """
+        del end_sample
+        self.steps_per_second(plan)
+        return state
 
     def feed(self, state: "TimelineState", audio: Mono) -> "TimelineState":
         """Return the state after hearing more."""
@@ -117,6 +144,17 @@ class ShippedGenerator:
         """Refuse: its levels are made together, never one from another's codes alone."""
         del state, codes, finest_level
         raise UnsupportedError(f"the model {self._info.name} cannot upsample stored codes")
+
+    def codes(self, state: "TimelineState") -> tuple[LevelCodes, ...]:
+        """Return the top-level codes, and those below that the teacher made."""
+        lower = enumerate(level.codes for level in state.lower)
+        below = [LevelCodes(level=level, codes=codes) for level, codes in lower if codes.size]
+        return (LevelCodes(level=len(PHASES) - 1, codes=state.codes), *reversed(below))
+
+    def words(self, state: "TimelineState") -> tuple[TimedWord, ...]:
+        """Return nothing: this model does not sing."""
+        del state
+        return ()
 
     def warm_up(self) -> None:
         """Run every path once."""
@@ -211,6 +249,7 @@ def _info_of(model: "StreamingGenerator") -> ModelInfo:
         genres=card.genres,
         licence=card.licence,
         output_licence=card.output_licence,
+        hops=tuple(model.bundle.config.codec.hop(level) for level in range(len(PHASES))),
     )
 
 
@@ -256,6 +295,11 @@ class TranslatedGenerator:
         with translated_errors():
             return self._generator.open(conditions, anchor_sample, end_sample)
 
+    def begin(self, state: Any, plan: Plan, end_sample: int) -> Any:  # noqa: ANN401 - opaque
+        """Return the state that is ready to be stepped to an end."""
+        with translated_errors():
+            return self._generator.begin(state, plan, end_sample)
+
     def feed(self, state: Any, audio: Mono) -> Any:  # noqa: ANN401 - opaque
         """Return the state after hearing more."""
         with translated_errors():
@@ -295,6 +339,14 @@ class TranslatedGenerator:
         """Return the opened state with codes that were made elsewhere."""
         with translated_errors():
             return self._generator.adopt(state, codes, finest_level)
+
+    def codes(self, state: Any) -> tuple[LevelCodes, ...]:  # noqa: ANN401 - opaque
+        """Return the codes that are final."""
+        return self._generator.codes(state)
+
+    def words(self, state: Any) -> tuple[TimedWord, ...]:  # noqa: ANN401 - opaque
+        """Return when each word is sung."""
+        return self._generator.words(state)
 
     def warm_up(self) -> None:
         """Run every path once."""

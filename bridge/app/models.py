@@ -117,6 +117,18 @@ def model_facts(name: str, models: Path) -> ModelFacts:
         return _facts(_opened(name, models))
 
 
+def released_folder(name: str, models: Path) -> Path | None:
+    """Return the folder of an imported model, None for the model in the box.
+
+    Raises:
+        NotFoundError: It was not imported.
+    """
+    if name == SHIPPED_NAME:
+        return None
+    with translated_errors():
+        return _opened(name, models).folder
+
+
 def verify_installed(name: str, models: Path, show: Show) -> int:
     """Return how many bytes of a model were read and found as they were written.
 

@@ -20,6 +20,7 @@ ERROR_ROWS: Mapping[type[Exception], type[BridgeError]] = {
     model_errors.ConditionError: UnsupportedError,
     model_errors.LabelError: NotFoundError,
     model_errors.WindowError: InvalidRequestError,
+    model_errors.TrainingError: InvalidRequestError,
     plugin_errors.PluginHostError: BridgeError,
     plugin_errors.ChainFileError: InvalidRequestError,
     plugin_errors.UnknownPluginError: NotFoundError,

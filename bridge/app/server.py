@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncGenerator, Generator
 from concurrent.futures import Future
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -209,14 +210,18 @@ class App:
         started_s = time.monotonic()
         generator = await asyncio.to_thread(self._load)
         limits = engine_limits(self._config)
+        if not generator.info.streams:
+            # One level's weights at a time: two jobs would load them in turns.
+            limits = replace(limits, max_jobs=1)
         self._engine = Engine(
             TranslatedGenerator(generator), store=store, clock=time.monotonic, limits=limits
         )
-        await self._engine.warm_up()
         await asyncio.to_thread(store.tidy)
         if self._resumes:
+            # Before anybody can ask: a key must find its job.
             resumed = await self._engine.resume()
             log.info("%d unfinished jobs were taken up again", resumed)
+        await self._engine.warm_up()
         self._info = self._engine.info
         log.info("the model was ready after %.1f s", time.monotonic() - started_s)
 
@@ -231,7 +236,8 @@ async def running(
         BusyError: A port is in use.
         NotReadyError: The spool cannot be written, or a port is refused.
     """
-    app = App(config, load or shipped_model(config.model), resumes=resumes)
+    load = load or shipped_model(config.model, config.precision)
+    app = App(config, load, resumes=resumes)
     try:
         await app.listen()
         yield app

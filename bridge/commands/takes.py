@@ -13,9 +13,10 @@ from typing import Any, Final
 
 from bridge.app import Load, open_store, shipped_model
 from bridge.app.workbench import engine_alone
+from bridge.audio_file import write_whole
 from bridge.commands.console import note, say
 from bridge.config import default_spool
-from bridge.errors import NotReadyError
+from bridge.errors import InvalidRequestError, NotReadyError
 from bridge.request import Done
 from bridge.store import TakeEntry, TakeQuery, TakeStore, Verdict
 from bridge.takes import to_record
@@ -37,6 +38,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     deleted = actions.add_parser("delete", help="remove a take that nobody keeps")
     exported = actions.add_parser("export", help="write a take as a Broadcast Wave file")
     exported.add_argument("--out", type=Path, metavar="FILE", help="else into the spool")
+    exported.add_argument(
+        "--codes", action="store_true", help="its codes as safetensors instead; needs --out"
+    )
     again = actions.add_parser("regenerate", help="make a take again and compare every bit")
     checked = actions.add_parser("check", help="look for damage: the database and every file")
     for one in (shown, tagged, deleted, exported, again):
@@ -133,6 +137,13 @@ def _check(store: TakeStore, arguments: argparse.Namespace) -> int:
 
 async def _export(arguments: argparse.Namespace, load: Load) -> int:
     async with engine_alone(arguments.spool, load) as engine:
+        if arguments.codes:
+            if arguments.out is None:
+                raise InvalidRequestError("--codes are written to a file: name it with --out")
+            data = await engine.export_codes(arguments.take)
+            path = await asyncio.to_thread(write_whole, arguments.out, (data,))
+            _report(arguments, {"path": str(path)}, str(path))
+            return 0
         path = await engine.export(arguments.take)
         if arguments.out is not None:
             path = await asyncio.to_thread(_copied, path, arguments.out)

@@ -162,7 +162,7 @@ def open_stretch(cache: StackCache, position: int, frames: int) -> Stretch:
 class StepProgram:
     """One frame through all layers as one call: recorded once, run without Python in between.
 
-    A third of a step's time at width 512 is Python between operations. PyTorch means to
+    A sixth of a step's time at width 512 is Python between operations. PyTorch means to
     replace its recorder one day; the exact version is pinned, and what it records runs
     as it is, too.
     """

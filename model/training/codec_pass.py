@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from model.codec import Codec
+from model.codec import Codec, Level
 from model.errors import ConditionError
 from model.quantizer import (
     CodebookFigures,
@@ -72,9 +72,15 @@ class CodecPass:
 
 
 def codec_pass(
-    codec: Codec, audio: MonoBatch, bandwidth: Bandwidth, config: CodecLossConfig
+    codec: Codec,
+    audio: MonoBatch,
+    bandwidth: Bandwidth,
+    config: CodecLossConfig,
+    precision: torch.dtype = torch.float32,
 ) -> CodecPass:
     """Return the losses of a batch; gradients reach encoders straight through the codes.
+
+    Convolutions compute in `precision`; codes and losses are in single precision.
 
     Raises:
         ConditionError: A level's hop does not divide the clips' length.
@@ -86,9 +92,11 @@ def codec_pass(
     made: list[MonoBatch] = []
     for index in range(len(codec.levels)):
         level = codec.level(index)
-        latent = level.latents(audio)
+        latent = latents_of(level, audio, precision)
         quantised, commitment, chosen = level.quantizer.straight_through(latent)
-        wave = level.render(quantised)
+        with computing_in(precision, audio.device):
+            wave = level.render(quantised)
+        wave = wave.float()
         levels.append(level_losses(wave, audio, commitment, bandwidth, config))
         latents.append(latent.detach())
         codes.append(chosen)
@@ -107,6 +115,19 @@ def codec_pass(
     )
 
 
+def latents_of(level: Level, audio: MonoBatch, precision: torch.dtype) -> Latents:
+    """Return a level's latents in single precision, computed in another."""
+    with computing_in(precision, audio.device):
+        made = level.latents(audio)
+    return made.float()
+
+
+def computing_in(precision: torch.dtype, device: torch.device) -> torch.autocast:
+    """Return the context in which products are computed in a type; weights stay as they are."""
+    half = precision is not torch.float32
+    return torch.autocast(device.type, precision if half else None, enabled=half)
+
+
 @torch.no_grad()
 def start_codebooks(codec: Codec, audio: MonoBatch, random: torch.Generator) -> None:
     """Fill every codebook with latents of the first batch, before its pass."""
@@ -120,18 +141,18 @@ def learn_codebooks(
     passed: CodecPass,
     random: torch.Generator,
     config: CodebookConfig,
-    share: Callable[[Tally], Tally] | None = None,
+    share: Callable[[int, Tally], Tally] | None = None,
 ) -> tuple[CodebookFigures, ...]:
     """Move every codebook by a batch; return how each is used.
 
-    `share` adds up the tallies of several processes, and gives all the same
-    `fresh` rows.
+    `share` adds up a level's tallies of several processes, and gives all the
+    same `fresh` rows.
     """
     figures: list[CodebookFigures] = []
     for index, (latents, codes) in enumerate(zip(passed.latents, passed.codes, strict=True)):
         quantizer = codec.level(index).quantizer
         used = tally(quantizer, latents, codes, random)
-        used = share(used) if share else used
+        used = share(index, used) if share else used
         figures.append(move_codebook(quantizer, used, config.decay, config.threshold))
     return tuple(figures)
 

@@ -1,21 +1,26 @@
-"""The loop that every training shares: a time box, a schedule, resumable checkpoints.
+"""The loop that every training shares: a time box, reports, resumable checkpoints.
 
-Knows neither model nor loss: a `step` function is given. Progress goes to the
-log and to `history.jsonl`, one row a report.
+`run` knows neither model nor loss nor files: a `Learner` is given. `train` gives it
+the learner of the shipped model's parts, which takes a `step` function; that of the
+published models is `model.training.published.learner`. Progress goes to the log and
+to `history.jsonl`, one row a report.
 """
 
 import json
 import logging
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
 log = logging.getLogger(__name__)
 Figures = Mapping[str, float]
+HISTORY = "history.jsonl"
 CHECKPOINT = "checkpoint.pt"
 START = "start.pt"
 """Weights that a training begins with where it has no checkpoint yet."""
@@ -51,6 +56,62 @@ class Clock:
     minutes: float = 0.0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Box:
+    """When a training stops, saves and reports."""
+
+    max_minutes: float
+    max_steps: float = math.inf
+    save_minutes: float = 3.0
+    report_steps: int = 20
+    agree: Callable[[float], float] = float
+    """Makes one time of the minutes that each process counts: all stop after the same step."""
+    stop: Callable[[], bool] = lambda: False
+    """Asked after every step; true ends the sitting as the time box does."""
+
+
+@runtime_checkable
+class Learner(Protocol):
+    """What learns: one batch at a time, from one step's number on."""
+
+    def learn(self, step: int, spent: float) -> Figures:
+        """Learn from one batch, given the share of the time box that is spent; return figures."""
+        ...
+
+    def report(self, clock: Clock, figures: Figures) -> None:
+        """Take note of figures, averaged over the steps since the last report."""
+        ...
+
+    def save(self, clock: Clock) -> None:
+        """Keep everything that going on from here needs."""
+        ...
+
+
+def run(learner: Learner, clock: Clock, box: Box) -> None:
+    """Learn until time or steps are up, or a stop is asked for; what was learnt is saved."""
+    last_save = last_tick = time.monotonic()
+    sums: dict[str, float] = {}
+    summed = 0
+    while clock.minutes < box.max_minutes and clock.step < box.max_steps:
+        figures = learner.learn(clock.step, clock.minutes / box.max_minutes)
+        clock.step += 1
+        now = time.monotonic()
+        clock.minutes = box.agree(clock.minutes + (now - last_tick) / 60)
+        last_tick = now
+        for name, value in figures.items():
+            sums[name] = sums.get(name, 0.0) + value
+        summed += 1
+        if clock.step % box.report_steps == 0:
+            learner.report(clock, {name: value / summed for name, value in sums.items()})
+            sums, summed = {}, 0
+        if box.stop():
+            break
+        if now - last_save > 60 * box.save_minutes:
+            learner.save(clock)
+            last_save = now
+    learner.save(clock)
+
+
 def train(
     module: nn.Module,
     step: Callable[[int, torch.Generator, float], tuple[Tensor, Figures]],
@@ -62,40 +123,61 @@ def train(
     box spent (0 to 1), and returns the loss with figures to report.
     """
     config.out.mkdir(parents=True, exist_ok=True)
-    parameters = [p for p in module.parameters() if p.requires_grad]
     optimizers = _optimizers(module, config)
     averaged = {name: value.detach().clone() for name, value in module.state_dict().items()}
     clock = _resume(config, module, optimizers, averaged)
     random = torch.Generator().manual_seed(config.seed * 1_000_003 + clock.step)
-    last_save = last_tick = time.monotonic()
-    sums: dict[str, float] = {}
-    while clock.minutes < config.max_minutes:
-        spent = clock.minutes / config.max_minutes
-        rate = config.learning_rate * _rate(config, clock.step, spent)
-        for group in (group for optimizer in optimizers for group in optimizer.param_groups):
-            group["lr"] = rate
-        loss, figures = step(clock.step, random, spent)
-        module.zero_grad(set_to_none=True)
-        torch.autograd.backward(loss)
-        torch.nn.utils.clip_grad_norm_(parameters, config.clip_norm)
-        for optimizer in optimizers:
-            optimizer.step()  # pyright: ignore[reportUnknownMemberType] - torch types no closure
-        _average(averaged, module, min(config.average, (1 + clock.step) / (10 + clock.step)))
-        clock.step += 1
-        now = time.monotonic()
-        clock.minutes += (now - last_tick) / 60
-        last_tick = now
-        for name, value in {"loss": float(loss.detach()), **figures}.items():
-            sums[name] = sums.get(name, 0.0) + value / config.report_steps
-        if clock.step % config.report_steps == 0:
-            _report(config, clock, sums)
-            sums = {}
-        if now - last_save > 60 * config.save_minutes:
-            _save(config, module, optimizers, averaged, clock)
-            last_save = now
-    _save(config, module, optimizers, averaged, clock)
+    box = Box(
+        max_minutes=config.max_minutes,
+        save_minutes=config.save_minutes,
+        report_steps=config.report_steps,
+    )
+    run(_Steps(module, step, config, optimizers, averaged, random), clock, box)
     module.load_state_dict(averaged)
     return module
+
+
+@dataclass(slots=True)
+class _Steps:
+    """The learner of the shipped model's parts: a loss from each step, AdamW, a plain average."""
+
+    module: nn.Module
+    step: Callable[[int, torch.Generator, float], tuple[Tensor, Figures]]
+    config: LoopConfig
+    optimizers: Sequence[torch.optim.Optimizer]
+    averaged: dict[str, Tensor]
+    random: torch.Generator
+
+    def learn(self, step: int, spent: float) -> Figures:
+        rate = self.config.learning_rate * _rate(self.config, step, spent)
+        for group in (group for optimizer in self.optimizers for group in optimizer.param_groups):
+            group["lr"] = rate
+        loss, figures = self.step(step, self.random, spent)
+        self.module.zero_grad(set_to_none=True)
+        torch.autograd.backward(loss)
+        parameters = [p for p in self.module.parameters() if p.requires_grad]
+        torch.nn.utils.clip_grad_norm_(parameters, self.config.clip_norm)
+        for optimizer in self.optimizers:
+            optimizer.step()  # pyright: ignore[reportUnknownMemberType] - torch types no closure
+        _average(self.averaged, self.module, min(self.config.average, (1 + step) / (10 + step)))
+        return {"loss": float(loss.detach()), **figures}
+
+    def report(self, clock: Clock, figures: Figures) -> None:
+        row = history_row(self.config.out, clock, figures)
+        log.info("%s", row)
+
+    def save(self, clock: Clock) -> None:
+        _save(self.config, self.module, self.optimizers, self.averaged, clock)
+
+
+def history_row(out: Path, clock: Clock, figures: Figures) -> str:
+    """Append a report to `history.jsonl`; return its line."""
+    row = {"step": clock.step, "minutes": round(clock.minutes, 2)}
+    row |= {name: round(value, 4) for name, value in figures.items()}
+    line = json.dumps(row)
+    with (out / HISTORY).open("a", encoding="utf-8") as history:
+        history.write(line + "\n")
+    return line
 
 
 def _optimizers(module: nn.Module, config: LoopConfig) -> list[torch.optim.Optimizer]:
@@ -133,14 +215,6 @@ def _average(averaged: dict[str, Tensor], module: nn.Module, decay: float) -> No
             averaged[name].lerp_(value, 1 - decay)
         else:
             averaged[name].copy_(value)
-
-
-def _report(config: LoopConfig, clock: Clock, sums: Mapping[str, float]) -> None:
-    row = {"step": clock.step, "minutes": round(clock.minutes, 2)}
-    row |= {name: round(value, 4) for name, value in sums.items()}
-    log.info("%s", json.dumps(row))
-    with (config.out / "history.jsonl").open("a") as history:
-        history.write(json.dumps(row) + "\n")
 
 
 def _save(

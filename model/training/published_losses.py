@@ -5,7 +5,7 @@ terms, and the waveform's, are divided by how wide the data is. Knows one batch;
 codebooks are moved elsewhere (`model.training.codec_pass`).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, cast
 
@@ -71,6 +71,29 @@ class WaveFigures:
     linf: Scalar
     convergence: Scalar
     """Relative error of the spectrum."""
+
+
+@torch.no_grad()
+def bandwidth_of(clips: Iterable[MonoBatch]) -> Bandwidth:
+    """Return how wide data is, from clips of the length that will be trained on.
+
+    Means over all samples of the magnitude and of the square about the mean; the mean over clips of
+    the norm of the spectrum. All are 0 where everything is silent, and nothing can be trained on.
+    """
+    samples, total, magnitude, square = 0, 0.0, 0.0, 0.0
+    norms: list[Tensor] = []
+    for audio in clips:
+        wide = audio.double()
+        samples += audio.numel()
+        total += float(wide.sum())
+        magnitude += float(wide.abs().sum())
+        square += float(wide.square().sum())
+        norms.append(_norm(_spectrum(audio, SPECTRAL)))
+    return Bandwidth(
+        l1=magnitude / samples,
+        l2=square / samples - (total / samples) ** 2,
+        spectrum=float(torch.cat(norms).double().mean()),
+    )
 
 
 def level_losses(

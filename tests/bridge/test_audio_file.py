@@ -303,6 +303,11 @@ def test_more_than_4_gb_is_refused_before_anything_is_written(tmp_path, monkeypa
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_broadcast_chunk_that_is_cut_says_nothing_of_its_place(tmp_path):
+    (tmp_path / "a.wav").write_bytes(b"RIFF\0\0\0\0WAVEbext\xff\xff\0\0" + b"x" * 341)
+    assert read_time_reference(tmp_path / "a.wav") is None
+
+
 def test_a_plain_file_says_nothing_of_its_place(tmp_path):
     sf.write(tmp_path / "a.wav", noise().T, 48_000)
     sf.write(tmp_path / "a.flac", noise().T, 48_000)

@@ -44,7 +44,7 @@ LENGTH = round(3.5 * 2 * 60 * 48_000 / 97.3)
 def generator(monkeypatch):
     """Return the generator that every server of a command gets."""
     made = CountingGenerator(follows_seed=True)
-    monkeypatch.setattr("bridge.app.server.shipped_model", lambda folder: lambda: made)
+    monkeypatch.setattr("bridge.app.server.shipped_model", lambda *_: lambda: made)
     return made
 
 
@@ -256,7 +256,7 @@ def test_an_unknown_artist_is_refused_with_those_known(go_on, files, capsys, mon
             raise LabelError("the artist is 'Nobody', known are Bach")
 
     refusing = TranslatedGenerator(Refusing())
-    monkeypatch.setattr("bridge.app.server.shipped_model", lambda folder: lambda: refusing)
+    monkeypatch.setattr("bridge.app.server.shipped_model", lambda *_: lambda: refusing)
     assert go_on("--artist", "Nobody") == 2
     assert_one_line(capsys, "known are Bach")
     assert not files.out.exists()

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from bridge import grpc_gate, grpc_live, grpc_service, grpc_takes, upload
+from bridge import grpc_gate, grpc_service, grpc_takes, live_talk, upload
 from bridge.client import Client
 from bridge.errors import BridgeError
 from bridge.limits import (
@@ -55,7 +55,7 @@ def test_the_limits_are_those_of_the_code():
     assert f"{locks.max_upload_bytes // mib // 1024} GiB by caller" in under_way
     assert f"{grpc_service.MAX_UPLOADS_BYTES // mib // 1024} GiB in all" in under_way
     assert told["variations of one call"] == str(grpc_takes.MAX_VARIATIONS)
-    assert f"{grpc_live.MAX_WAITING_EVENTS} events" in told["a live session's answers"]
+    assert f"{live_talk.MAX_WAITING_EVENTS} events" in told["a live session's answers"]
     counts = [MAX_NOTES, MAX_BARS_OF_CURVES, MAX_SECTIONS, MAX_TEXT_CHARACTERS]
     assert told["notes, bars of curves, sections, characters"] == "; ".join(
         f"{count:,}" for count in counts

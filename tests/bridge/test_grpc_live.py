@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from fakes import CountingGenerator, counting_info, ramp
 
-from bridge import grpc_live
+from bridge import live_talk
 from bridge.client import Client
 from bridge.errors import (
     InvalidRequestError,
@@ -194,8 +194,8 @@ def test_the_server_sets_the_pace_when_asked(serve, connect, monkeypatch):
     async def wait(seconds):
         waited.append(seconds)
 
-    monkeypatch.setattr(grpc_live, "SLEEP", wait)
-    monkeypatch.setattr(grpc_live, "CLOCK", lambda: 100.0)
+    monkeypatch.setattr(live_talk, "SLEEP", wait)
+    monkeypatch.setattr(live_talk, "CLOCK", lambda: 100.0)
     with connect(serve()).live(header(pacing=bridge_pb2.PACING_SERVER)) as live:
         live.play(played(4_000))
         result = live.answer(asked(START + 4_000, RATE * 3 // 2))

@@ -39,6 +39,7 @@ NO_FIGURES = Provenance(
 class Promised:
     """What a client was told before the server was killed."""
 
+    error: str | None = None
     job_id: str | None = None
     take_id: str | None = None
     sha256: str | None = None
@@ -131,8 +132,8 @@ def made(client: Client, continuation: Continuation) -> tuple[Promised, bytes]:
                     told |= {"take_id": event.take_id, "sha256": event.sha256}
                 case _:
                     pass
-    except BridgeError:
-        pass
+    except BridgeError as error:
+        told["error"] = f"{type(error).__name__}: {error}"
     return Promised(**told), b"".join(audio)
 
 
@@ -187,6 +188,9 @@ def _broken(
     again, audio = after
     # Without the key it is computed anew.
     whole, wanted = made(client, replace(asked(number, num_samples), idempotency_key=""))
+    for one in (again, whole):
+        if one.error is not None:
+            yield f"job {number} could not be had: {one.error}"
     if again.job_id == whole.job_id:
         yield f"job {number} was not computed anew to compare it"
     if before.job_id not in (None, again.job_id):

@@ -41,22 +41,33 @@ class Line:
         self.socket.setblocking(False)
         self.socket.connect(("127.0.0.1", port))
         self.loop = asyncio.get_running_loop()
+        self.lost = 0
 
-    async def until(self, is_last):
+    async def until(self, is_last, seconds=30):
         """Return the answers up to one."""
         answers = []
         while not answers or not is_last(*answers[-1]):
-            data = await asyncio.wait_for(self.loop.sock_recv(self.socket, 65_536), 30)
+            data = await asyncio.wait_for(self.loop.sock_recv(self.socket, 65_536), seconds)
             answers.append(told(data))
         return answers
 
     async def after(self, data, name):
-        """Return what a packet was answered with before the ping that follows it was."""
-        self.socket.send(data)
-        self.socket.send(packet("/jukebox/ping", "s", name))
+        """Return what a packet was answered with before the ping that follows it was.
+
+        Bundles that fall due together may answer more than a socket holds, so a
+        ping may be lost; then it is sent again.
+        """
         pong = ("/jukebox/pong", [name])
-        answers = await self.until(lambda address, values: (address, values[:1]) == pong)
-        return answers[:-1]
+        self.socket.send(data)
+        for _ in range(30):
+            self.socket.send(packet("/jukebox/ping", "s", name))
+            try:
+                return (await self.until(lambda *answer: (answer[0], answer[1][:1]) == pong, 1))[
+                    :-1
+                ]
+            except TimeoutError:
+                self.lost += 1
+        raise AssertionError(f"the server is silent after {data!r}")
 
     async def continuation(self, name):
         """Return the hash of a normal continuation."""
@@ -85,10 +96,10 @@ def corpus():
 
 @pytest.mark.evidence
 def test_spoilt_datagrams_are_answered_or_dropped_and_leave_nothing_behind(tmp_path):
-    grown_bytes = asyncio.run(flood(tmp_path))
+    grown_bytes, lost = asyncio.run(flood(tmp_path))
     sys.stdout.write(
         f"\nOSC, {COUNT} mutated datagrams of seed {SEED}: no crash, each answered or dropped by "
-        f"rule, memory grew by {grown_bytes / 2**20:.1f} MiB\n"
+        f"rule, memory grew by {grown_bytes / 2**20:.1f} MiB, {lost} pings were sent again\n"
     )
 
 
@@ -107,8 +118,10 @@ async def flood(folder):
     warm_bytes = 0
     for number in range(COUNT):
         data = mutated(draws.choice(legal), draws)
+        lost = line.lost
         answers = await line.after(data, f"ping {number}")
-        check(data, answers)
+        if line.lost == lost:
+            check(data, answers)
         if number == COUNT // 10:
             warm_bytes = process.memory_info().rss
     grown_bytes = process.memory_info().rss - warm_bytes
@@ -119,10 +132,11 @@ async def flood(folder):
     # Some of the garbage was legal and set something.
     await line.after(packet("/jukebox/{session,default}/set/*", "s", ""), "set back")
     assert await line.continuation("after") == usual
+    assert line.lost <= COUNT // 1_000
     line.socket.close()
     await server.stop(0.0)
     await engine.close()
-    return grown_bytes
+    return grown_bytes, line.lost
 
 
 def check(data, answers):

@@ -106,14 +106,18 @@ def test_two_processes_that_share_tallies_learn_one_codebook(codec):
     rest = codec_pass(twin, batch[2:], WIDTH, LOSSES)
     tallies = []
     learn_codebooks(
-        codec, whole, torch.Generator().manual_seed(3), BOOKS, lambda used: keep(tallies, used)
+        codec, whole, torch.Generator().manual_seed(3), BOOKS, lambda _, used: keep(tallies, used)
     )
     others = []
     learn_codebooks(
-        Codec(SHAPE), rest, torch.Generator().manual_seed(9), BOOKS, lambda used: keep(others, used)
+        Codec(SHAPE),
+        rest,
+        torch.Generator().manual_seed(9),
+        BOOKS,
+        lambda _, used: keep(others, used),
     )
 
-    def share(used: Tally) -> Tally:
+    def share(_: int, used: Tally) -> Tally:
         other, fresh = others.pop(0), tallies.pop(0).fresh
         return Tally(counts=used.counts + other.counts, sums=used.sums + other.sums, fresh=fresh)
 

@@ -1,5 +1,6 @@
 """Factored attention: what a frame sees, whole or streamed, and what forks share."""
 
+from copy import deepcopy
 from dataclasses import replace
 
 import pytest
@@ -189,3 +190,15 @@ def test_dense_attention_sees_every_frame_before_it():
     x = inputs(3, batch=1).requires_grad_()
     stack(x)[0, 7].sum().backward()
     assert (x.grad[0].abs().amax(-1) > 0).tolist() == [frame <= 7 for frame in range(12)]
+
+
+def test_maps_held_in_half_precision_serve_single_precision_inputs():
+    stack, x = stack_of(relative=False), inputs(2)
+    rounded = deepcopy(stack)
+    for name, parameter in rounded.named_parameters():
+        if name.endswith(".w"):
+            parameter.data = parameter.data.half()
+    for name, parameter in stack.named_parameters():
+        if name.endswith(".w"):
+            parameter.copy_(parameter.half())
+    assert torch.equal(rounded(x), stack(x))

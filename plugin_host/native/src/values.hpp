@@ -1,0 +1,100 @@
+// What the parts of the plugin hand to each other. Samples are counted on the
+// plugin's clock (since it was activated) unless a name says `host`.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <vector>
+
+namespace jukebox {
+
+enum Parameter : uint32_t {
+    kCapture,
+    kContinue,
+    kAccept,
+    kRetry,
+    kStop,
+    kBars,
+    kQuality,
+    kTemperature,
+    kGuidance,
+    kSeedLock,
+    kMix,
+    kFade,
+    kWidth,
+    kLead,
+    kPrime,
+    kWait,
+    kNumInputs,
+    kStatus = kNumInputs,
+    kProgress,
+    kLate,
+    kNumParameters
+};
+
+enum Wait : int { kWaitNever, kWaitOffline, kWaitAlways };
+
+enum class Status : int {
+    NoServer,
+    Idle,
+    Capturing,
+    Waiting,
+    Rendering,
+    Ready,
+    Failed,
+};
+
+// The host's transport at the first sample of a block.
+struct Transport {
+    bool playing = false;
+    bool bars = false;  // the four below mean something
+    double tempo_bpm = 120.0;
+    double numerator = 4.0;
+    double denominator = 4.0;
+    double quarters_since_bar = 0.0;
+    int64_t host_sample = 0;
+};
+
+struct MidiEvent {
+    int64_t sample = 0;
+    uint8_t data[3] = {0, 0, 0};
+    uint8_t size = 0;
+};
+
+enum class Verb : int { Capture, EndCapture, Continue, Retry, Accept, Stop };
+
+// What the audio thread asks of the worker.
+struct Command {
+    Verb verb = Verb::Stop;
+    int64_t number = 0;
+    int64_t splice_sample = 0;  // the model goes on from here: the lead before `begin_sample`
+    int64_t begin_sample = 0;   // from here on the answer sounds alone
+    int64_t end_sample = 0;
+    int64_t prime_samples = 0;
+    int64_t host_sample = 0;  // of begin_sample, where on_host
+    int64_t now_sample = 0;
+    int64_t host_offset = 0;  // host sample minus clock, when the transport ran; else 0
+    bool on_host = false;
+};
+
+enum class Filling : int { Coming, Complete, Broken, Cancelled };
+
+// An answer: audio from the splice on. The worker writes, the audio thread reads what was written.
+struct Take {
+    int64_t number = 0;
+    int64_t splice_sample = 0;
+    int64_t begin_sample = 0;
+    int64_t end_sample = 0;
+    int64_t host_sample = 0;  // of begin_sample, where on_host
+    bool on_host = false;
+    bool at_bar = false;  // joins at a bar line only: it takes the place of another one
+    std::atomic<bool> kept{false};
+    std::atomic<Filling> filling{Filling::Coming};
+    std::atomic<int64_t> written{0};
+    std::vector<float> left, right;
+
+    int64_t lead() const noexcept { return begin_sample - splice_sample; }
+    int64_t length() const noexcept { return end_sample - splice_sample; }
+};
+
+}  // namespace jukebox
