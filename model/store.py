@@ -2,8 +2,9 @@
 
 `manifest.json` names the configuration, the vocabulary, the licences, the
 recipe, and each file's SHA-256; the fingerprint is made from it and from what
-computes. Weights are stored in half precision and computed in single, but for
-the codec's convolutions, which use bfloat16 where the processor has it.
+computes. Weights are stored in half precision, the teacher's matrices in eight
+bits a number with a scale a row, and computed in single, but for the codec's
+convolutions, which use bfloat16 where the processor has it.
 """
 
 import hashlib
@@ -29,7 +30,11 @@ SHIPPED = Path(__file__).parent / "weights"
 MANIFEST = "manifest.json"
 READABLE = 0o644
 """safetensors writes for the owner alone; an installed model serves everybody."""
-FORMAT = 1
+FORMAT = 2
+EIGHT_BIT = frozenset({"top", "upsampler0", "upsampler1"})
+"""Parts whose matrices are stored in eight bits, so that all together stay below 32 MB."""
+SCALE = ".scale"
+LEVELS = 127
 REQUIRED = {"name", "format", "files", "artists", "genres", "licence", "output_licence"}
 KERNELS = "eager-3"
 """Changes whenever the arithmetic does: part of the fingerprint."""
@@ -86,12 +91,9 @@ def save_bundle(bundle: Bundle, folder: Path, provenance: Provenance) -> None:
     files: dict[str, dict[str, Any]] = {}
     for name, module in modules(bundle).items():
         path = folder / f"{name}.safetensors"
-        tensors = {
-            key: value.to(torch.float16 if value.is_floating_point() else value.dtype).contiguous()
-            for key, value in module.state_dict().items()
-            if key in _stored(module.state_dict())
-        }
-        save_file(tensors, path)
+        state = module.state_dict()
+        tensors = {key: state[key] for key in state if key in _stored(state)}
+        save_file(_packed(tensors, eight_bit=name in EIGHT_BIT), path)
         path.chmod(READABLE)
         data = path.read_bytes()
         files[name] = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
@@ -164,9 +166,34 @@ def _verified(folder: Path, name: str, files: dict[str, Any]) -> dict[str, Tenso
             f"{path} is damaged: SHA-256 {made}, the manifest says {files[name]['sha256']}"
         )
     try:
-        return load_file(path)
+        return _unpacked(load_file(path))
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path} cannot be read: {error}") from error
+
+
+def _packed(tensors: dict[str, Tensor], *, eight_bit: bool) -> dict[str, Tensor]:
+    """Return the tensors as they are stored."""
+    packed: dict[str, Tensor] = {}
+    for key, value in tensors.items():
+        if not value.is_floating_point():
+            packed[key] = value.contiguous()
+        elif eight_bit and value.dim() == 2:
+            scale = (value.abs().amax(1, keepdim=True) / LEVELS).clamp(min=1e-6).half()
+            packed[key] = (value / scale).round().clamp(-LEVELS, LEVELS).to(torch.int8)
+            packed[key + SCALE] = scale
+        else:
+            packed[key] = value.half().contiguous()
+    return packed
+
+
+def _unpacked(packed: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return stored tensors with those of eight bits scaled back."""
+    tensors = {key: value for key, value in packed.items() if not key.endswith(SCALE)}
+    for key, scale in packed.items():
+        if key.endswith(SCALE) and key.removesuffix(SCALE) in tensors:
+            whole = key.removesuffix(SCALE)
+            tensors[whole] = tensors[whole].float() * scale.float()
+    return tensors
 
 
 def _fill(module: torch.nn.Module, tensors: dict[str, Tensor], name: str) -> None:
