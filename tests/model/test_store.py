@@ -12,7 +12,15 @@ from model.bundle import modules
 from model.conditioning.embeddings import normalised
 from model.errors import CheckpointError
 from model.generator import load_generator
-from model.store import EIGHT_BIT, FORMAT, Provenance, codec_dtype, load_bundle, read_manifest, save_bundle
+from model.store import (
+    EIGHT_BIT,
+    FORMAT,
+    Provenance,
+    codec_dtype,
+    load_bundle,
+    read_manifest,
+    save_bundle,
+)
 from tests.model.tiny import CARD, CHUNK, fed, grown, plan, sound, tiny_bundle
 
 PROVENANCE = Provenance(
