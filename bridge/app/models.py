@@ -106,7 +106,9 @@ def installed_models(models: Path) -> list[ModelFacts]:
 
 
 def model_facts(name: str, models: Path) -> ModelFacts:
-    """Return what is known of one model.
+    """Return what is known of one model: the one in the box, an imported or a trained one.
+
+    A trained one is named by its folder.
 
     Raises:
         NotFoundError: It was not imported.
@@ -145,14 +147,17 @@ def verify_installed(name: str, models: Path, show: Show) -> int:
 
 
 def _opened(name: str, models: Path) -> "ImportedModel":
-    from model.imported import MANIFEST, open_model
+    from model.imported import MANIFEST
+    from model.trained import open_trained
 
-    if not (models / name / MANIFEST).is_file():
-        raise NotFoundError(
-            f"{name!r} is not in {models}: `jukebox-bridge models import DIR --name {name}` "
-            f"converts the published files; names are {', '.join(MODEL_NAMES)}"
-        )
-    return open_model(models / name)
+    for folder in (models / name, Path(name)):
+        if (folder / MANIFEST).is_file():
+            return open_trained(folder)
+    raise NotFoundError(
+        f"{name!r} is not in {models}: `jukebox-bridge models import DIR --name {name}` "
+        f"converts the published files; names are {', '.join(MODEL_NAMES)}, or the folder of a "
+        "trained model"
+    )
 
 
 def _reporter(show: Show) -> "Callable[[Step], None]":
@@ -175,10 +180,12 @@ def _reporter(show: Show) -> "Callable[[Step], None]":
 
 def _facts(model: "ImportedModel") -> ModelFacts:
     from model.config import PriorConfig
-    from model.released import FILES, MODELS, RELEASED
+    from model.trained import config_of
 
-    top = RELEASED[MODELS[model.name]["level_2"]]
-    labels = top.labels if isinstance(top, PriorConfig) else None
+    parts: dict[str, Any] = model.manifest["parts"]
+    priors = [config_of(model, part) for part in sorted(parts)]
+    known = [one.labels for one in priors if isinstance(one, PriorConfig) and one.labels]
+    labels = known[-1] if known else None
     row = model.manifest["labels"]
     read: dict[str, Any] = {} if row is None else row["read"]
     return ModelFacts(
@@ -189,8 +196,13 @@ def _facts(model: "ImportedModel") -> ModelFacts:
         artists=labels.artists if labels else 0,
         genres=labels.genres if labels else 0,
         labels={version: _as_words(kinds) for version, kinds in read.items()},
-        parts=tuple(_part_facts(part, model.part(part)) for part in FILES),
+        parts=tuple(_part_facts(model, part) for part in sorted(parts, key=_place)),
     )
+
+
+def _place(part: str) -> tuple[bool, str]:
+    """Return what orders parts: the codec first, then levels from the finest on."""
+    return part.startswith("level_"), part
 
 
 def _as_words(kinds: dict[str, Any]) -> str:
@@ -204,17 +216,18 @@ def _as_words(kinds: dict[str, Any]) -> str:
     return ", ".join(parts)
 
 
-def _part_facts(part: str, row: Any) -> PartFacts:  # noqa: ANN401 - a row of JSON
+def _part_facts(model: "ImportedModel", part: str) -> PartFacts:
     from model.config import PriorConfig
-    from model.released import RELEASED, VQVAE, cache_numbers
+    from model.released import cache_numbers
+    from model.trained import codec_config, config_of
 
-    config = RELEASED[row["of"]]
+    row, config = model.part(part), config_of(model, part)
     is_prior = isinstance(config, PriorConfig)
     numbers, maps = row["numbers"], row["map_numbers"]
     context = None
     if is_prior:
         frames = config.transformer.frames - config.transformer.prefix_frames
-        context = frames / VQVAE.frame_rate(int(part[-1]))
+        context = frames / codec_config(model).frame_rate(int(part[-1]))
     return PartFacts(
         part=part,
         parameters=numbers,

@@ -52,7 +52,11 @@ def test_a_training_says_what_it_does_and_where_the_model_is(folder, capsys):
     assert "codec of size tiny" in told.err
     assert "step 2, loss" in told.err
     assert "min left" in told.err
-    assert json.loads((folder / "out/model/manifest.json").read_text())["kind"] == "trained"
+    assert main(["models", "info", str(folder / "out/model"), "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert [part["part"] for part in facts["parts"]] == ["vqvae"]
+    assert facts["licence"] == "the user's own"
+    assert main(["models", "verify", str(folder / "out/model")]) == 0
 
 
 @pytest.mark.parametrize(
