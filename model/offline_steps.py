@@ -15,7 +15,8 @@ from model.windows import Window, window_starts
 CHUNK_FRAMES: Final = 32
 """Given codes are read so many at once."""
 STEP_PRODUCTS: Final = 2 * 10**9
-"""Multiplications that a step may take about; one position may take more."""
+"""Multiplications that a step may take about; more where one position of a level takes more, so
+that the steps of all levels take about as long and the time left can be told."""
 STEP_POSITIONS: Final = 32
 
 
@@ -24,7 +25,9 @@ class StepCount:
 
     def __init__(self, sizes: SystemSizes) -> None:
         self._sizes = sizes
-        self.positions = tuple(step_positions(prior) for prior in sizes.priors)
+        products = [position_products(prior) for prior in sizes.priors]
+        limit = max(STEP_PRODUCTS, *products)
+        self.positions = tuple(int(min(limit // one, STEP_POSITIONS)) for one in products)
         """Positions that one step works at, by level, finest first."""
 
     def per_second(self, plan: OfflinePlan) -> float:
@@ -72,9 +75,8 @@ class StepCount:
         return 1 + len(starts) * ceil((own.prefix_frames + own.context_frames) / CHUNK_FRAMES)
 
 
-def step_positions(prior: PriorConfig) -> int:
-    """Return how many positions one step takes: fewer the larger the stack."""
+def position_products(prior: PriorConfig) -> float:
+    """Return how many multiplications one position takes, attention to the past left out."""
     stack = prior.transformer
-    products = stack.depth * stack.width**2
-    products *= 4 * stack.attention_multiplier + 2 * stack.mlp_multiplier
-    return int(min(max(STEP_PRODUCTS // products, 1), STEP_POSITIONS))
+    maps = 4 * stack.attention_multiplier + 2 * stack.mlp_multiplier
+    return stack.depth * stack.width**2 * maps

@@ -6,11 +6,14 @@ import numpy as np
 import pytest
 import torch
 
+from model.conditioning.text import V2
 from model.errors import CheckpointError, ConditionError, WindowError
 from model.offline_checks import OfflinePlan, items_of
 from model.offline_state import restored
-from model.published.request import LevelSettings, SystemRequest
+from model.offline_steps import StepCount, position_products
+from model.published.request import LevelSettings, SystemRequest, SystemSizes
 from model.published.system import PublishedSystem
+from model.released import PRIOR_5B, UPSAMPLER_LEVEL_0, UPSAMPLER_LEVEL_1, VQVAE
 from tests.published import CODEC, CONTEXT, generator_of, sizes_of, song_of
 
 END = 2_000
@@ -160,3 +163,18 @@ def test_lyrics_are_timed_once_the_top_level_is_done(name):
     assert (np.diff(sung) >= 0).all()
     assert sung.max() < len(state.codes[2])
     assert restored(state.to_bytes()).starts.tolist() == state.starts.tolist()
+
+
+def test_steps_of_all_levels_take_about_as_long():
+    top = replace(PRIOR_5B, timing=False)
+    sizes = SystemSizes(
+        codec=VQVAE, priors=(UPSAMPLER_LEVEL_0, UPSAMPLER_LEVEL_1, top), rules=(V2,) * 3
+    )
+    count = StepCount(sizes)
+    assert count.positions == (6, 6, 1)
+    work = [
+        positions * position_products(prior)
+        for positions, prior in zip(count.positions, sizes.priors, strict=True)
+    ]
+    assert max(work) / min(work) < 1.2
+    assert StepCount(sizes_of()).positions == (32, 32, 32)
