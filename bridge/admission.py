@@ -44,6 +44,7 @@ class EngineLimits:
         max_held_bytes: Of audio in the requests that run or wait.
         max_events: Events of a request that wait for their reader.
         checkpoint_seconds: A running job's state is written down so often.
+        calls_at_once: Which the model answers beside each other: its replicas.
 
     Raises:
         ValueError: A limit that would let nothing through.
@@ -56,10 +57,12 @@ class EngineLimits:
     max_held_bytes: int = 512 * 1024**2
     max_events: int = 64
     checkpoint_seconds: float = 2.0
+    calls_at_once: int = 1
 
     def __post_init__(self) -> None:
         """Refuse an engine that could do nothing."""
-        for name in ("max_jobs", "max_live", "max_client_jobs", "max_held_bytes", "max_events"):
+        at_least_one = ("max_jobs", "max_live", "max_client_jobs", "max_held_bytes", "max_events")
+        for name in (*at_least_one, "calls_at_once"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, at least 1 is needed")
         for name in ("max_queued", "checkpoint_seconds"):

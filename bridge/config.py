@@ -189,6 +189,38 @@ class ServerConfig:
             "--precision",
         ),
     )
+    workers: int = field(
+        default=0,
+        metadata=_at(
+            "model",
+            "workers",
+            Whole(0, 64, "processes"),
+            "processes that hold the model, each all of it; 0: the server's own. A process that "
+            "dies is started again and its requests go on",
+            "--workers",
+        ),
+    )
+    engine: str = field(
+        default="local",
+        metadata=_at(
+            "model",
+            "engine",
+            Text(words=("local", "ray")),
+            "where the model's processes are: on this machine, or actors of a Ray cluster",
+            "--engine",
+        ),
+    )
+    ray_address: str = field(
+        default="auto",
+        metadata=_at(
+            "model",
+            "ray_address",
+            Text(means="address"),
+            "Ray's head, such as 10.0.0.5:6379; auto: the one this machine belongs to; local: a "
+            "new one on this machine",
+            "--address",
+        ),
+    )
     spool: Path = field(
         default_factory=default_spool,
         metadata=_at("files", "spool", _FOLDER, "folder that results are written into", "--spool"),

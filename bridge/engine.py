@@ -74,8 +74,8 @@ class Engine(Generic[S]):
         info = generator.info
         self._tools = Tools(
             generator=generator,
-            model=Worker("model"),
-            sound=Worker("sound"),
+            model=Worker("model", limits.calls_at_once),
+            sound=Worker("sound", limits.calls_at_once),
             store=store,
             clock=clock,
             pace=Pace(prime_s=info.feed_samples / info.sample_rate, made_s=ASSUMED_STEP_SECONDS),

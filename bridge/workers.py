@@ -1,4 +1,4 @@
-"""One thread that works for many jobs in turn, asked from the event loop.
+"""A thread, or a few, that work for many jobs in turn, asked from the event loop.
 
 A turn is one bounded piece of work (a step, a decoded block). Jobs wait here,
 the scheduler says who is next, and a job that goes away takes its waiting turn
@@ -26,10 +26,11 @@ class _Turn:
 
 
 class Worker:
-    """Runs one piece of work at a time, never on the event loop."""
+    """Runs one piece of work at a time, or so many; never on the event loop."""
 
-    def __init__(self, name: str) -> None:
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=name)
+    def __init__(self, name: str, at_once: int = 1) -> None:
+        self._thread = ThreadPoolExecutor(max_workers=at_once, thread_name_prefix=name)
+        self._at_once = at_once
         self._client: dict[str, str] = {}
         self._served: dict[str, int] = {}
         self._current: dict[str, int] = {}
@@ -37,7 +38,7 @@ class Worker:
         self._current_client = 0
         self._deadline_s: dict[str, float] = {}
         self._waiting: list[_Turn] = []
-        self._working = False
+        self._working = 0
         self._quiet = asyncio.Event()
         self._quiet.set()
         self.turns = 0
@@ -90,13 +91,15 @@ class Worker:
         self._thread.shutdown()
 
     def _begin(self) -> None:
-        if self._working or not self._waiting:
-            return
+        while self._waiting and self._working < self._at_once:
+            self._begin_next()
+
+    def _begin_next(self) -> None:
         name = choose([self._candidate(turn.job) for turn in self._waiting])
         turn = next(turn for turn in self._waiting if turn.job == name)
         self._waiting.remove(turn)
         self._count(name)
-        self._working = True
+        self._working += 1
         self.turns += 1
         running = asyncio.get_running_loop().run_in_executor(self._thread, turn.work)
         running.add_done_callback(lambda done: self._end(turn, done))
@@ -123,7 +126,7 @@ class Worker:
         return self._client.get(job, job)
 
     def _end(self, turn: _Turn, done: asyncio.Future[Any]) -> None:
-        self._working = False
+        self._working -= 1
         error = done.exception()
         if turn.result.done():
             if error is not None:

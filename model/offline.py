@@ -17,7 +17,7 @@ from jaxtyping import Float32, Int16
 from model import chunked
 from model.codec import Codec
 from model.conditioning.text import clean_lyrics
-from model.config import CodecConfig, PriorConfig
+from model.config import CodecConfig
 from model.errors import ConditionError
 from model.offline_checks import (
     OfflinePlan,
@@ -28,26 +28,20 @@ from model.offline_checks import (
     items_of,
     level_request,
     missing_frames,
-    windows,
 )
 from model.offline_state import Alignment, OfflineState, Song, restored
+from model.offline_steps import CHUNK_FRAMES, StepCount
 from model.published.alignment import Aligner, Head
 from model.published.level import PublishedLevel
 from model.published.request import SystemSizes
 from model.published.system import PublishedSystem
 from model.similarity import mel_similarity
 from model.singing import SungWord, character_starts, words_of
-from model.windows import Window, window_starts
 
 Mono = Float32[np.ndarray, " samples"]
 LevelCodes = Int16[np.ndarray, " _"]
 LoadLevel = Callable[[int], PublishedLevel]
 
-CHUNK_FRAMES: Final = 32
-"""Given codes are read so many at once."""
-STEP_PRODUCTS: Final = 2 * 10**9
-"""Multiplications that a step may take about; one position may take more."""
-STEP_POSITIONS: Final = 32
 LYRIC_STEPS_A_SECOND: Final = 12
 """How finely times of characters are told apart."""
 LOADING: Final = "loading"
@@ -82,10 +76,10 @@ class OfflineGenerator:
         self._shelf = _OneLevel(load)
         self._head = head
         self._reach = [_reach_frames(sizes.codec, level) for level in range(sizes.top + 1)]
-        self._positions = [step_positions(prior) for prior in sizes.priors]
+        self._count = StepCount(sizes)
         self._systems = [
             PublishedSystem(sizes, self._shelf.level, step_positions=positions)
-            for positions in self._positions
+            for positions in self._count.positions
         ]
 
     @property
@@ -166,7 +160,7 @@ class OfflineGenerator:
         if self._head is None:
             ready = replace(ready, aligns=False)
         check_run(ready, plan, self.sizes)
-        return self._measured(replace(ready, left=self._left(ready, plan)))
+        return self._measured(replace(ready, left=self._count.left(ready, plan)))
 
     def step(self, state: OfflineState, plan: OfflinePlan) -> OfflineStep:
         """Return the state one step further.
@@ -193,14 +187,7 @@ class OfflineGenerator:
             ModelError: A plan that no piece could be drawn by.
         """
         check_plan(plan, self.sizes)
-        total = 0.0
-        for level in range(plan.finest_level, self.sizes.top + 1):
-            own, settings = self.sizes.level(level), plan.settings[level]
-            rate = self.sizes.codec.frame_rate(level)
-            context, hop = own.context_frames, settings.hop_fraction * own.context_frames
-            read = 1 + (own.prefix_frames + context - hop) / CHUNK_FRAMES
-            total += rate / self._positions[level] + rate / hop * read
-        return total
+        return self._count.per_second(plan)
 
     @torch.no_grad()
     def decode(self, state: OfflineState, block: int) -> Mono:
@@ -304,7 +291,7 @@ class OfflineGenerator:
             state = self._with_codes(state, level, torch.cat(pieces, dim=-1)[0])
         if len(todo) < 2:
             state = replace(state, audio=np.zeros(0, np.float32))
-            state = replace(state, left=self._left(state, plan) + 1)
+            state = replace(state, left=self._count.left(state, plan) + 1)
         return self._stepped(self._measured(state), phase)
 
     def _drawn(self, state: OfflineState, plan: OfflinePlan, level: int) -> OfflineStep:
@@ -367,33 +354,6 @@ class OfflineGenerator:
         end = -(-max(state.end_sample, made) // size) * size
         return replace(state, settled_sample=made, decodable_sample=end if whole else clear)
 
-    def _left(self, state: OfflineState, plan: OfflinePlan) -> int:
-        """Return how many steps are still to come."""
-        steps = self.sizes.top + 1 - state.finest if state.audio.size else 0
-        for level in range(state.coarsest, state.finest - 1, -1):
-            if missing_frames(state, level, self.sizes) <= 0:
-                continue
-            laid = windows(state, plan, level, self.sizes)
-            laid_windows = laid.windows if laid is not None else ()
-            steps += 1 + sum(self._window_steps(one, level) for one in laid_windows)
-            if level == self.sizes.top and state.aligns:
-                steps += self._alignment_steps(state, plan)
-        return steps
-
-    def _window_steps(self, window: Window, level: int) -> int:
-        given = self.sizes.level(level).prefix_frames + window.given_frames
-        new, positions = window.frames - window.given_frames, self._positions[level]
-        if positions >= CHUNK_FRAMES:
-            return 1 + ceil((given + new) / positions)
-        return 1 + ceil(given / CHUNK_FRAMES) + ceil(new / positions)
-
-    def _alignment_steps(self, state: OfflineState, plan: OfflinePlan) -> int:
-        own = self.sizes.level(self.sizes.top)
-        frames = max(state.goal_sample // own.hop_samples, own.context_frames)
-        hop = max(1, int(plan.settings[self.sizes.top].hop_fraction * own.context_frames))
-        starts = window_starts(frames, own.context_frames, hop)
-        return 1 + len(starts) * ceil((own.prefix_frames + own.context_frames) / CHUNK_FRAMES)
-
     def _phase(self, level: int) -> str:
         return "top" if level == self.sizes.top else f"level{level}"
 
@@ -413,14 +373,6 @@ class _OneLevel:
             self._held = None
             self._held = (level, self._load(level))
         return self._held[1]
-
-
-def step_positions(prior: PriorConfig) -> int:
-    """Return how many positions one step takes: fewer the larger the stack."""
-    stack = prior.transformer
-    products = stack.depth * stack.width**2
-    products *= 4 * stack.attention_multiplier + 2 * stack.mlp_multiplier
-    return int(min(max(STEP_PRODUCTS // products, 1), STEP_POSITIONS))
 
 
 def _reach_frames(codec: CodecConfig, level: int) -> int:

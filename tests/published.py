@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import torch
+
 from model.codec import Codec
 from model.conditioning.text import V2
 from model.config import (
@@ -85,10 +87,13 @@ def generator_of(name="5b", loaded=None):
         if loaded is not None:
             loaded.append(level)
         config = sizes.priors[level]
+        # What is drawn when it is built, too, is the same however often it is loaded.
+        torch.manual_seed(level)
         module = Upsampler(config) if config.upper else Prior(config)
         return PublishedLevel(randomised(module, seed=level), sizes.level(level))
 
     head = HEAD if name != "5b" else None
+    torch.manual_seed(9)
     return OfflineGenerator(sizes, randomised(Codec(CODEC), seed=9), load, head)
 
 

@@ -49,18 +49,17 @@ def shipped_model(folder: Path | None = None, precision: str = HALF) -> Load:
     """Return what loads a folder of weights, or the model in the box.
 
     Args:
-        folder: Of a model that streams, or of one that was imported; None: the model in the box.
+        folder: Of a model that streams, was imported or trained; None: the model in the box.
         precision: What an imported model's maps are held in; the others know one alone.
     """
-
     return partial(_load_shipped, folder, precision)
 
 
 def _load_shipped(folder: Path | None, precision: str) -> ModelGenerator[Any]:
-    from model.offline_loading import is_imported
+    from model.offline_loading import is_offline
 
     with translated_errors():
-        if folder is not None and is_imported(folder):
+        if folder is not None and is_offline(folder):
             from bridge.app.published import load_published
 
             return TranslatedGenerator(load_published(folder, precision))

@@ -33,9 +33,9 @@ from model.published.request import LevelSettings, SystemSizes
 from model.published.request import Voice as Part
 
 SOURCES: Final = ("source:prime", "source:nothing", "source:take", "source:codes", "rewind")
-HOP_FRACTIONS: Final = (0.5, 0.5, 0.125)
-"""As published, by level."""
-TEMPERATURE: Final = 1.0
+HOP_FRACTION: Final = 0.5
+TOP_HOP_FRACTION: Final = 0.125
+"""As published."""
 NUMBER: Final = "#"
 """Before an id that goes by number whatever the lists say."""
 FEED_SAMPLES: Final = 65_536
@@ -196,15 +196,17 @@ class PublishedGenerator:
             variation=plan.variation,
             finest_level=plan.finest_level if adopted is None else adopted,
             settings=tuple(
-                _settings(level, plan, own.get(level)) for level in range(self._sizes.top + 1)
+                _settings(plan, own.get(level), is_top=level == self._sizes.top)
+                for level in range(self._sizes.top + 1)
             ),
         )
 
 
-def _settings(level: int, plan: Plan, own: LevelPlan | None) -> LevelSettings:
-    own = own or LevelPlan(level=level)
+def _settings(plan: Plan, own: LevelPlan | None, *, is_top: bool) -> LevelSettings:
+    own = own or LevelPlan(level=0)
+    usual = TOP_HOP_FRACTION if is_top else HOP_FRACTION
     return LevelSettings(
-        hop_fraction=HOP_FRACTIONS[level] if own.hop_fraction is None else own.hop_fraction,
+        hop_fraction=usual if own.hop_fraction is None else own.hop_fraction,
         temperature=plan.temperature if own.temperature is None else own.temperature,
         top_k=plan.top_k if own.top_k is None else own.top_k,
         top_p=plan.top_p if own.top_p is None else own.top_p,

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from bridge.app.door import Load, TranslatedGenerator, shipped_model
 from bridge.app.limits import engine_limits, midi_settings, store_limits
+from bridge.app.places import end_model, placed
 from bridge.app.telling import gathered, midi_words
 from bridge.config import ServerConfig, private_config
 from bridge.engine import Engine
@@ -23,6 +24,7 @@ from bridge.errors import NotFoundError, NotReadyError, StoppingError
 from bridge.grpc_service import GrpcServer
 from bridge.midi.service import MidiServer
 from bridge.osc.server import OscPorts, OscServer, OscSettings
+from bridge.ports import Generator as ModelGenerator
 from bridge.ports import ModelInfo
 from bridge.shelf import ShelvedModel
 from bridge.sockets import target_of
@@ -50,6 +52,7 @@ class App:
         self._config = config
         self._load = load
         self._engine: Engine[Any] | None = None
+        self._generator: ModelGenerator[Any] | None = None
         self._info: ModelInfo | None = None
         self._store: TakeStore | None = None
         self._grpc = GrpcServer(self.engine, shelf=self, security=config.security)
@@ -163,6 +166,7 @@ class App:
             await self._grpc.unserve(model.info.name)
             await engine.idle()
             await engine.close()
+            await asyncio.to_thread(end_model, self._generator)
         return self._named(name)
 
     def _named(self, name: str) -> ShelvedModel:
@@ -203,12 +207,13 @@ class App:
             await self._http.stop()
         if self._engine is not None:
             await self._engine.close()
+        await asyncio.to_thread(end_model, self._generator)
         if self._store is not None:
             self._store.close()
 
     async def _load_and_warm(self, store: TakeStore) -> None:
         started_s = time.monotonic()
-        generator = await asyncio.to_thread(self._load)
+        self._generator = generator = await asyncio.to_thread(self._load)
         limits = engine_limits(self._config)
         if not generator.info.streams:
             # One level's weights at a time: two jobs would load them in turns.
@@ -236,7 +241,7 @@ async def running(
         BusyError: A port is in use.
         NotReadyError: The spool cannot be written, or a port is refused.
     """
-    load = load or shipped_model(config.model, config.precision)
+    load = load or placed(config, shipped_model(config.model, config.precision))
     app = App(config, load, resumes=resumes)
     try:
         await app.listen()

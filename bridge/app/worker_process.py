@@ -9,32 +9,30 @@ import pickle
 import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Any, Final
 
-from bridge.app.door import Load, shipped_model
-from bridge.app.replicas import Answer, Call, Lane, ReplicaLostError, ReplicatedGenerator, Resident
+from bridge.app.door import Load
+from bridge.app.replicas import ReplicatedGenerator
+from bridge.app.resident import Answer, Call, Lane, Resident
 from bridge.errors import NotReadyError
-from bridge.ports import Generator
 
 START_SECONDS: Final = 300.0
 END_SECONDS: Final = 5.0
 
 
-def load_model(folder: Path | None) -> Generator[Any]:
-    """Return a model: `shipped_model` as a function that can be given to another process."""
-    return shipped_model(folder)()
+def worker_processes(load: Load, count: int) -> Load:
+    """Return what loads a model into so many processes, all at once.
 
+    Args:
+        load: Returns the model, in the process; it is pickled.
+        count: How many.
+    """
 
-def worker_processes(folder: Path | None, count: int) -> Load:
-    """Return what loads a model into so many processes, all at once."""
+    def load_processes() -> ReplicatedGenerator:
+        return ReplicatedGenerator(started(load, count))
 
-    def load() -> ReplicatedGenerator:
-        return ReplicatedGenerator(started(partial(load_model, folder), count))
-
-    return load
+    return load_processes
 
 
 def started(load: Load, count: int) -> "list[ProcessReplica]":
@@ -94,7 +92,7 @@ class ProcessReplica:
         """Return the process's answer.
 
         Raises:
-            ReplicaLostError: The process has ended.
+            ConnectionError: The process has ended.
             Exception: What the call raised there.
         """
         with self._locks[lane]:
@@ -135,7 +133,7 @@ class ProcessReplica:
             self._lanes[lane].send(call)
             return self._lanes[lane].recv()
         except (EOFError, OSError) as error:
-            raise ReplicaLostError(f"the process {self.pid} that held the model ended") from error
+            raise ConnectionError(f"the process {self.pid} that held the model ended") from error
 
 
 def _live(load: Load, lanes: "dict[Lane, Connection[Any, Any]]") -> None:

@@ -1,4 +1,4 @@
-"""`jukebox-bridge generate`: labels, lyrics and maybe a recording in, an imported model's piece out."""
+"""`jukebox-bridge generate`: labels, lyrics, maybe a recording in; an imported model sings."""
 
 import argparse
 from pathlib import Path

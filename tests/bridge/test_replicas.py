@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from fakes import CountingGenerator, counting_info, ramp
 
-from bridge.app.replicas import Answer, Call, Lane, ReplicaLostError, ReplicatedGenerator, Resident
+from bridge.app.replicas import ReplicatedGenerator
+from bridge.app.resident import Answer, Call, Lane, Resident
 from bridge.errors import BridgeError, NotReadyError, UnsupportedError
 from bridge.ports import Conditions, Plan
 
@@ -29,7 +30,7 @@ class Held:
         if call.method == self.dies_at:
             self.alive = False
         if not self.alive:
-            raise ReplicaLostError("it was told to go")
+            raise ConnectionError("it was told to go")
         self.calls.append(call)
         return self.resident.answer(call)
 

@@ -3,14 +3,13 @@
 import multiprocessing
 import os
 import signal
-from functools import partial
 
 import numpy as np
 import pytest
 
 from bridge.app import shipped_model
 from bridge.app.replicas import ReplicatedGenerator
-from bridge.app.worker_process import load_model, started
+from bridge.app.worker_process import started
 from bridge.errors import NotFoundError, NotReadyError
 from bridge.ports import Conditions, Labels, Plan
 from tests.evidence.crash import tiny_model
@@ -26,7 +25,7 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def replicas(folder):
     """Return two processes that hold the smallest model, and whatever takes their place."""
-    held = started(partial(load_model, folder), 2)
+    held = started(shipped_model(folder), 2)
     generator = ReplicatedGenerator(held)
     yield generator
     generator.close()
@@ -97,5 +96,5 @@ def test_errors_of_the_model_come_back_as_they_are(replicas):
 def test_a_model_that_cannot_be_loaded_is_said_and_no_process_stays(tmp_path):
     before = set(multiprocessing.active_children())
     with pytest.raises(NotReadyError, match=str(tmp_path)):
-        started(partial(load_model, tmp_path / "nothing"), 1)
+        started(shipped_model(tmp_path / "nothing"), 1)
     assert set(multiprocessing.active_children()) <= before

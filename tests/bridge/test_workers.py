@@ -234,3 +234,25 @@ def test_clients_take_turns_and_so_do_the_jobs_of_each():
     for first in range(0, 16, 4):
         assert sorted(job[0] for job in order[first : first + 4]) == ["a", "a", "b", "b"]
     assert [order[:8].count(job) for job in ("a1", "a2")] == [2, 2]
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 3])
+def test_so_many_pieces_of_work_run_beside_each_other_and_no_more(at_once):
+    running, most = [], []
+    everybody = threading.Barrier(at_once)
+
+    def work():
+        running.append(1)
+        most.append(len(running))
+        # Each waits until all that may run do: with fewer this would never end.
+        everybody.wait(30)
+        running.pop()
+
+    async def scenario():
+        worker = Worker("test", at_once)
+        await asyncio.gather(*(worker.run(f"job {n}", work) for n in range(3 * at_once)))
+        await worker.close()
+
+    asyncio.run(scenario())
+    assert max(most) <= at_once
+    assert len(most) == 3 * at_once
