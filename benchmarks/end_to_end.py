@@ -245,7 +245,7 @@ def _server(model: Path | None) -> Generator[Server]:
     """Yield a fresh server process with an empty spool, once it serves."""
     with tempfile.TemporaryDirectory() as folder, (Path(folder) / "log").open("w+") as log:
         command = [sys.executable, "-m", "bridge", "serve", "--port", "0", "--osc-port", "0"]
-        command += ["--http-port", "0"]
+        command += ["--http-port", "0", "--plugin-port", "0"]
         command += ["--spool", f"{folder}/spool", *(["--model", str(model)] if model else [])]
         started = time.monotonic()
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)

@@ -22,6 +22,7 @@ DEFAULT_PORT = 7171
 DEFAULT_OSC_PORT = 7172
 DEFAULT_HTTP_PORT = 7173
 DEFAULT_OSCQUERY_PORT = 7174
+DEFAULT_PLUGIN_PORT = 7175
 LAST_PORT = 65_535
 LOG_LEVELS = ("debug", "info", "warning", "error")
 LOG_FORMATS = ("text", "json")
@@ -166,6 +167,16 @@ class ServerConfig:
             OrOff(_PORT),
             "TCP port of /status, /metrics and /healthz, on loopback always; 0 takes a free one",
             "--http-port",
+        ),
+    )
+    plugin_port: int | None = field(
+        default=DEFAULT_PLUGIN_PORT,
+        metadata=_at(
+            "plugin",
+            "port",
+            OrOff(_PORT),
+            "TCP port of the DAW plugin, on loopback always; 0 takes a free one",
+            "--plugin-port",
         ),
     )
     security: Security = field(default_factory=Security)
@@ -381,6 +392,7 @@ def private_config(spool: Path | None = None, model: Path | None = None) -> Serv
         port=0,
         osc_port=None,
         http_port=None,
+        plugin_port=None,
         spool=spool or default_spool(),
         model=model,
     )

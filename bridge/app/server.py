@@ -24,8 +24,10 @@ from bridge.errors import NotFoundError, NotReadyError, StoppingError
 from bridge.grpc_service import GrpcServer
 from bridge.midi.service import MidiServer
 from bridge.osc.server import OscPorts, OscServer, OscSettings
+from bridge.plugin_service import PluginServer
 from bridge.ports import Generator as ModelGenerator
 from bridge.ports import ModelInfo
+from bridge.security import read_keyring
 from bridge.shelf import ShelvedModel
 from bridge.sockets import target_of
 from bridge.status import SERVING, ServerStatus
@@ -58,6 +60,10 @@ class App:
         self._grpc = GrpcServer(self.engine, shelf=self, security=config.security)
         self._osc = OscServer(self.engine, config.readable_folders())
         self._midi = MidiServer(self.engine)
+        token_file = config.security.token_file
+        self._plugins = PluginServer(
+            self.engine, lambda: None if token_file is None else read_keyring(token_file)
+        )
         self._http: HttpServer | None = None
         self._loading: asyncio.Task[None] | None = None
         self._stopping = False
@@ -65,6 +71,7 @@ class App:
         self.port = 0
         self.osc_ports = OscPorts()
         self.http_port: int | None = None
+        self.plugin_port: int | None = None
 
     @property
     def osc_port(self) -> int | None:
@@ -104,6 +111,8 @@ class App:
         self.osc_ports = await self._osc.start(_osc_settings(config))
         if config.http_port is not None:
             self.http_port = await self._listen_http(config.local_host(), config.http_port)
+        if config.plugin_port is not None:
+            self.plugin_port = await self._plugins.start(config.local_host(), config.plugin_port)
         if config.midi_inputs:
             await self._midi.start(midi_settings(config))
         self._loading = self._begin_loading(self._store)
@@ -123,6 +132,9 @@ class App:
         wires = {"gRPC": self.address}
         for name, port in self.osc_ports.named():
             wires[name] = f"{self._config.local_host()}:{port}"
+        if self.plugin_port is not None:
+            place = target_of(self._config.local_host(), self.plugin_port)
+            wires["plugin"] = f"{place}, {self._plugins.num_plugins} connected"
         if self._config.midi_inputs:
             wires["MIDI"] = midi_words(self._midi.status())
         state = self._state()
@@ -200,6 +212,7 @@ class App:
             self._loading.cancel()
             await asyncio.wait([self._loading])
         stops = [wire.stop(drain_seconds) for wire in (self._grpc, self._osc, self._midi)]
+        stops.append(self._plugins.stop())
         if self._engine is not None:
             stops.append(self._engine.drain(drain_seconds))
         await asyncio.gather(*stops)

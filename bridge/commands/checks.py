@@ -49,6 +49,7 @@ def port_findings(config: ServerConfig, blocked: Verdict) -> tuple[Finding, ...]
         ("OSC TCP port", socket.SOCK_STREAM, local, config.osc_tcp_port),
         ("OSCQuery port", socket.SOCK_STREAM, local, config.oscquery_port),
         ("HTTP port", socket.SOCK_STREAM, local, config.http_port),
+        ("plugin port", socket.SOCK_STREAM, local, config.plugin_port),
     )
     return tuple(
         port_finding(name, kind, host, port, blocked)

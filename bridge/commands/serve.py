@@ -95,6 +95,8 @@ def listening(app: App, config: ServerConfig) -> str:
     places += [f"{name} {config.local_host()}:{port}" for name, port in app.osc_ports.named()]
     if app.http_port is not None:
         places.append(f"HTTP {target_of(config.local_host(), app.http_port)}")
+    if app.plugin_port is not None:
+        places.append(f"plugin {target_of(config.local_host(), app.plugin_port)}")
     if config.midi_inputs:
         places.append(f"MIDI {', '.join(config.midi_inputs)}")
     return ", ".join(places)

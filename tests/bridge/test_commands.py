@@ -36,7 +36,7 @@ from bridge.transport import steady
 from model.errors import LabelError
 
 NOBODY = Provenance(model="none", fingerprint="", seed=0, request_id="", licence="")
-ANY_PORT = ("--port", "0", "--osc-port", "0", "--http-port", "0")
+ANY_PORT = ("--port", "0", "--osc-port", "0", "--http-port", "0", "--plugin-port", "0")
 LENGTH = round(3.5 * 2 * 60 * 48_000 / 97.3)
 
 

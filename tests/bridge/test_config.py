@@ -55,8 +55,8 @@ def test_readable_folders_have_their_links_resolved(tmp_path):
 
 def test_a_private_server_serves_grpc_on_a_free_port_and_nothing_else(tmp_path):
     config = private_config(tmp_path)
-    wires = (config.osc_port, config.http_port, config.midi_inputs)
-    assert (config.port, *wires) == (0, None, None, ())
+    wires = (config.osc_port, config.http_port, config.plugin_port, config.midi_inputs)
+    assert (config.port, *wires) == (0, None, None, None, ())
     assert config.spool == tmp_path
 
 
