@@ -44,6 +44,7 @@ class EngineLimits:
         max_held_bytes: Of audio in the requests that run or wait.
         max_events: Events of a request that wait for their reader.
         checkpoint_seconds: A running job's state is written down so often.
+        cache_bytes: Of the model's states kept of primes; 0 switches all caches off.
         calls_at_once: Which the model answers beside each other: its replicas.
 
     Raises:
@@ -57,6 +58,7 @@ class EngineLimits:
     max_held_bytes: int = 512 * 1024**2
     max_events: int = 64
     checkpoint_seconds: float = 2.0
+    cache_bytes: int = 128 * 1024**2
     calls_at_once: int = 1
 
     def __post_init__(self) -> None:
@@ -65,7 +67,7 @@ class EngineLimits:
         for name in (*at_least_one, "calls_at_once"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, at least 1 is needed")
-        for name in ("max_queued", "checkpoint_seconds"):
+        for name in ("max_queued", "checkpoint_seconds", "cache_bytes"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} is {getattr(self, name)}, the least is 0")
 

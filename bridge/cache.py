@@ -36,21 +36,21 @@ Find: TypeAlias = Callable[[RenderRequest, str], bytes | None]
 class CacheStats:
     """What the caches hold, and how often they helped, since the start."""
 
-    cached_states: int
-    cached_bytes: int
-    cache_limit_bytes: int
-    cache_hits: int
+    cached_states: int = 0
+    cached_bytes: int = 0
+    cache_limit_bytes: int = 0
+    cache_hits: int = 0
     """Primes of which a beginning was known."""
-    cache_misses: int
-    cache_evictions: int
-    take_hits: int
+    cache_misses: int = 0
+    cache_evictions: int = 0
+    take_hits: int = 0
     """Requests that a take answered."""
-    take_misses: int
+    take_misses: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Known(Generic[S]):
-    """A state that has heard so many canonical blocks of a prime."""
+class Prefilled(Generic[S]):
+    """A state that has heard a request's prime from its anchor on, so many canonical blocks."""
 
     state: S
     fed_blocks: int
@@ -74,7 +74,7 @@ class Caches(Generic[S]):
         self._hits = self._misses = self._evictions = 0
         self._take_hits = self._take_misses = 0
 
-    def longest(self, keys: Keys) -> Known[S] | None:
+    def longest(self, keys: Keys) -> Prefilled[S] | None:
         """Return the state that has heard most of a prime; None if no beginning is known."""
         if not keys or not self._limit_bytes:
             return None
@@ -84,7 +84,7 @@ class Caches(Generic[S]):
                 if held is not None:
                     self._states.move_to_end(keys[fed_blocks - 1])
                     self._hits += 1
-                    return Known(state=held[0].fork(), fed_blocks=fed_blocks)
+                    return Prefilled(state=held[0].fork(), fed_blocks=fed_blocks)
             self._misses += 1
         return None
 

@@ -296,6 +296,16 @@ class ServerConfig:
             "a running job is written down so often, to go on from there after a crash",
         ),
     )
+    cache_bytes: int = field(
+        default=128 * 1024**2,
+        metadata=_at(
+            "limits",
+            "cache_bytes",
+            Whole(0, 2**40, "bytes"),
+            "memory for what the model has heard of primes; 0 switches caches off, and equal "
+            "requests are computed again",
+        ),
+    )
     max_events: int = field(
         default=64,
         metadata=_at(

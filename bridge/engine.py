@@ -23,6 +23,7 @@ from bridge.admission import (
     check_request,
     new_info,
 )
+from bridge.cache import Caches, Prefilled
 from bridge.endings import accepted_from, done_from, done_of, ended, error_of
 from bridge.errors import (
     BridgeError,
@@ -31,7 +32,7 @@ from bridge.errors import (
     NotReadyError,
     StoppingError,
 )
-from bridge.job import Job, Prefilled
+from bridge.job import Job
 from bridge.jobs import JobInfo, JobState
 from bridge.keeping import Tools, write_take
 from bridge.pace import Pace
@@ -80,6 +81,7 @@ class Engine(Generic[S]):
             clock=clock,
             pace=Pace(prime_s=info.feed_samples / info.sample_rate, made_s=ASSUMED_STEP_SECONDS),
             checkpoint_seconds=limits.checkpoint_seconds,
+            caches=Caches(limits.cache_bytes, store.codes_for),
         )
         self._limits = limits
         self._roster = Roster(self._tools, limits)

@@ -18,6 +18,8 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
+from bridge.cache import Keys, Prefilled, prime_keys
+from bridge.errors import BridgeError
 from bridge.jobs import Checkpoint, JobState
 from bridge.keeping import Saver, Tools, advice_on, told, whole, write_take
 from bridge.model_time import feed_blocks, heard, model_conditions
@@ -36,14 +38,6 @@ FIDELITY_SECONDS = 3
 """How much of the prime's end is tried on the codec."""
 STALLED_FACTOR = 16
 """So many times the expected steps without an end are a fault of the generator."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Prefilled(Generic[S]):
-    """A state that has heard the request's prime from its anchor on, so many canonical blocks."""
-
-    state: S
-    fed_blocks: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +82,7 @@ class Job(Generic[S]):
         self._tools = tools
         self._parent = parent
         self._prefilled = prefilled
+        self._keys: Keys = ()
         info = tools.generator.info
         self._info = info
         self._ground = ground_for(session.request.source, parent)
@@ -147,13 +142,20 @@ class Job(Generic[S]):
         start = self._ground.first_sample
         conditions = model_conditions(request.conditions, sample_map, start)
         if isinstance(request.source, Prime):
-            return heard(request.source, sample_map), conditions
+            audio = heard(request.source, sample_map)
+            self._keys = prime_keys(self._info, conditions, sample_map.anchor_sample, audio)
+            return audio, conditions
         return np.zeros(0, np.float32), conditions
 
     async def _make(
         self, audio: Mono, conditions: Conditions, checkpoint: Checkpoint | None
     ) -> bytes:
         """Return the codes of the whole take: what the model's worker does."""
+        caches = self._tools.caches
+        if (codes := await self._answered()) is not None:
+            return codes
+        if checkpoint is None and self._prefilled is None:
+            self._prefilled = caches.longest(self._keys)
         heard_before = checkpoint or self._prefilled
         fed_blocks = 0 if heard_before is None else heard_before.fed_blocks
         state = await self._on_model(partial(self._begin, conditions, checkpoint))
@@ -162,6 +164,7 @@ class Job(Generic[S]):
         for block in islice(feed_blocks(audio, self._info.feed_samples), fed_blocks, None):
             fed_blocks += 1
             state = await self._advance(partial(self._feed, state, block), fed_blocks)
+            caches.keep(self._keys, fed_blocks, state)
         self.session.move(SessionState.GENERATING)
         for _ in range(self._step_limit()):
             if state.decodable_sample >= self.placement.decoded_samples:
@@ -171,6 +174,25 @@ class Job(Generic[S]):
             f"the generator settled {state.settled_sample} model samples in "
             f"{self._step_limit()} steps, {self.placement.decoded_samples} were wanted"
         )
+
+    async def _answered(self) -> bytes | None:
+        """Return the codes of a take that the same request made, shown to whoever decodes.
+
+        None if there is none, or it cannot be read any more: then it is made again.
+        """
+        find = self._tools.caches.answer
+        codes = await asyncio.to_thread(find, self._request, self._info.fingerprint)
+        if codes is None:
+            return None
+        try:
+            state = await self._on_model(partial(self._tools.generator.restore, codes))
+        except BridgeError as error:
+            log.warning("%s is computed, for its take cannot be read: %s", self.session.job, error)
+            return None
+        self._show(state)
+        self._opened.set()
+        self.session.move(SessionState.GENERATING)
+        return codes
 
     def _begin(self, conditions: Conditions, checkpoint: Checkpoint | None) -> S:
         """Return the state to go on from: where a dead server left off, a take's, or a new one."""

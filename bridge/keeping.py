@@ -13,6 +13,7 @@ from typing import Any, Final, Generic, TypeVar
 import numpy as np
 
 from bridge.audio_file import AudioClip, Provenance, write_audio
+from bridge.cache import Caches
 from bridge.database import storage_errors
 from bridge.jobs import Checkpoint
 from bridge.lyric_file import markers_of
@@ -39,6 +40,7 @@ class Tools(Generic[S]):
     clock: Callable[[], float]
     pace: Pace
     checkpoint_seconds: float
+    caches: Caches[S]
 
 
 class Saver(Generic[S]):

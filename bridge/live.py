@@ -15,6 +15,7 @@ from typing import Final, Generic
 
 import numpy as np
 
+from bridge.cache import Prefilled
 from bridge.engine import Engine
 from bridge.errors import (
     InvalidRequestError,
@@ -22,7 +23,6 @@ from bridge.errors import (
     OutOfRangeError,
     UnsupportedError,
 )
-from bridge.job import Prefilled
 from bridge.limits import check_position
 from bridge.model_time import mid_of, model_conditions
 from bridge.ports import Audio, Conditions, Generator, ModelInfo, Mono, Plan, S

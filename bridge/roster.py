@@ -6,11 +6,12 @@ nor audio nor wires.
 
 import asyncio
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Generic
 
 from bridge import logs
 from bridge.admission import Admission, EngineLimits
+from bridge.cache import CacheStats
 from bridge.endings import ended, outcome
 from bridge.errors import BridgeError, DeadlineError, JobCancelledError, StoppingError, StorageError
 from bridge.job import Job
@@ -24,7 +25,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EngineStats:
+class EngineStats(CacheStats):
     """Counts since the start, and what runs now."""
 
     running_jobs: int
@@ -67,6 +68,7 @@ class Roster(Generic[S]):
             cancelled_jobs=self._ended[SessionState.CANCELLED],
             model_turns=self._tools.model.turns,
             sound_turns=self._tools.sound.turns,
+            **asdict(self._tools.caches.stats()),
         )
 
     def check_room(self, request: RenderRequest) -> None:

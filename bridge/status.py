@@ -131,6 +131,33 @@ def _engine_metrics(stats: EngineStats) -> list[Metric]:
             "worker",
             {"model": stats.model_turns, "sound": stats.sound_turns},
         ),
+        *_cache_metrics(stats),
+    ]
+
+
+def _cache_metrics(stats: EngineStats) -> list[Metric]:
+    return [
+        _by_label(
+            "jukebox_cache_hits_total",
+            ("counter", "Primes of which a beginning was known, requests that a take answered."),
+            "cache",
+            {"prime": stats.cache_hits, "take": stats.take_hits},
+        ),
+        _by_label(
+            "jukebox_cache_misses_total",
+            ("counter", "Primes and requests that were new."),
+            "cache",
+            {"prime": stats.cache_misses, "take": stats.take_misses},
+        ),
+        Metric(
+            name="jukebox_cache_evictions_total",
+            kind="counter",
+            does="States that made room for others.",
+            values=(({}, stats.cache_evictions),),
+        ),
+        _gauge("jukebox_cache_states", "States held of primes.", stats.cached_states),
+        _gauge("jukebox_cache_bytes", "Bytes of states held.", stats.cached_bytes),
+        _gauge("jukebox_cache_limit_bytes", "Bytes that may be held.", stats.cache_limit_bytes),
     ]
 
 
@@ -191,6 +218,15 @@ def _server_rows(status: ServerStatus, now_s: float) -> list[tuple[str, ...]]:
                 "ended since the start",
                 f"{stats.done_jobs} done, {stats.failed_jobs} failed, "
                 f"{stats.cancelled_jobs} cancelled",
+            )
+        )
+        asked = stats.cache_hits + stats.cache_misses
+        rows.append(
+            (
+                "known primes",
+                f"{stats.cache_hits} of {asked}, {stats.cached_states} states held in "
+                f"{stats.cached_bytes // _MIB} of {stats.cache_limit_bytes // _MIB} MiB; "
+                f"{stats.take_hits} requests answered by takes",
             )
         )
     if status.store is not None:

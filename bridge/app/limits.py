@@ -16,6 +16,7 @@ def engine_limits(config: ServerConfig) -> EngineLimits:
         max_held_bytes=config.max_held_bytes,
         max_events=config.max_events,
         checkpoint_seconds=config.checkpoint_seconds,
+        cache_bytes=config.cache_bytes,
         calls_at_once=max(1, config.workers),
     )
 
