@@ -275,7 +275,8 @@ def _server(root: Path, model: Path) -> Generator[tuple[psutil.Process, str, int
     noise = np.random.default_rng(0).normal(0, 0.1, (1, PRIME_SAMPLES)).astype(np.float32)
     write_audio(spool / "prime.wav", AudioClip(samples=noise, sample_rate=RATE), 0, NOBODY)
     command = [sys.executable, "-m", "bridge", "serve", "--port", "0", "--osc-port", "0"]
-    command += ["--http-port", "off", "--plugin-port", "off", "--spool", str(spool), "--model", str(model)]
+    command += ["--http-port", "off", "--plugin-port", "off"]
+    command += ["--spool", str(spool), "--model", str(model)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "XDG_CONFIG_HOME": str(root)}
     with (root / "log").open("w+") as log:
         process = subprocess.Popen(
