@@ -246,6 +246,10 @@ def _server(model: Path | None) -> Generator[Server]:
     with tempfile.TemporaryDirectory() as folder, (Path(folder) / "log").open("w+") as log:
         command = [sys.executable, "-m", "bridge", "serve", "--port", "0", "--osc-port", "0"]
         command += ["--http-port", "0", "--plugin-port", "0"]
+        # Caches off: what was asked before must be computed again, for it is measured.
+        settings = Path(folder) / "config.toml"
+        settings.write_text("[limits]\ncache_bytes = 0\n", "utf-8")
+        command += ["--config", str(settings)]
         command += ["--spool", f"{folder}/spool", *(["--model", str(model)] if model else [])]
         started = time.monotonic()
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
