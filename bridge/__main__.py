@@ -41,6 +41,7 @@ COMMANDS = {
     "serve": Command("bridge.commands.serve", "serve every wire until it is stopped"),
     "takes": Command("bridge.commands.takes", "list, judge, export and make takes again"),
     "midi": Command("bridge.commands.midi", "list MIDI inputs, show what comes in, learn pads"),
+    "hosts": Command("bridge.commands.hosts", "work with Ardour, REAPER, Live or a folder"),
     "models": Command("bridge.commands.models", "import, list and verify the released models"),
     "train": Command("bridge.commands.train", "train a model on a folder of your recordings"),
     "evaluate": Command("bridge.commands.evaluate", "measure a model on music it never heard"),
