@@ -58,8 +58,9 @@ def aimed(state: OfflineState, sizes: SystemSizes, end_sample: int) -> OfflineSt
     # What goes on is sung anew: characters move with the end.
     drawn = goal > given
     song = state.song
-    if song.stretches and song.total_samples < goal:
-        song = replace(song, total_samples=goal)
+    if song.stretches:
+        # Of this end alone: not of what the state was opened, or has begun, for before.
+        song = replace(song, total_samples=max(least_total(sizes), goal))
     return replace(
         state,
         song=song,
@@ -68,6 +69,14 @@ def aimed(state: OfflineState, sizes: SystemSizes, end_sample: int) -> OfflineSt
         aligns=drawn and bool(state.song.lyrics),
         starts=None if drawn else state.starts,
     )
+
+
+def least_total(sizes: SystemSizes) -> int:
+    """Return how many samples a song has at least: a window, and what the model was trained on."""
+    top = sizes.level(sizes.top)
+    labels = top.prior.labels
+    shortest = 0.0 if labels is None else labels.seconds[0] * labels.sample_rate
+    return max(top.context_frames * top.hop_samples, int(shortest) + 1)
 
 
 def check_run(state: OfflineState, plan: OfflinePlan, sizes: SystemSizes) -> None:

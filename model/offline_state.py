@@ -49,7 +49,7 @@ class Song:
         lyrics: The whole text.
         total_samples: How long the piece is said to be.
         offset_samples: Where model sample 0 lies in it.
-        stretches: Nobody said how long it is: it is said longer when it goes on.
+        stretches: Nobody said how long it is: `total_samples` follows from where it shall end.
     """
 
     artists: tuple[int, ...]

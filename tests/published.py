@@ -1,6 +1,11 @@
 """Published systems in small: sizes, weights by a seed, and folders as users have them."""
 
+import atexit
+import shutil
 from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from tempfile import mkdtemp
 
 import torch
 
@@ -14,6 +19,7 @@ from model.config import (
     PriorConfig,
     TransformerConfig,
 )
+from model.importing import import_model
 from model.offline import OfflineGenerator
 from model.offline_loading import HEADS
 from model.offline_state import Song
@@ -120,6 +126,14 @@ def shrink(monkeypatch, name="5b"):
     for part, of in MODELS[name].items():
         monkeypatch.setitem(RELEASED, of, made[part])
     monkeypatch.setitem(HEADS, name, HEAD)
+
+
+@cache
+def imported_folder(name):
+    """Return the folder of a model of small sizes, imported once; `shrink` comes first."""
+    place = Path(mkdtemp())
+    atexit.register(shutil.rmtree, place)
+    return import_model(write_files(place / "files", name), place / "models", name).folder
 
 
 def write_files(folder, name="5b"):

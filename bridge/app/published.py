@@ -80,7 +80,7 @@ class PublishedGenerator:
                 f"the model {self._info.name} hears what comes after a sample before it makes "
                 "that sample: it makes whole pieces and cannot play live"
             )
-        return self._model.open(self._song(conditions, end_sample), end_sample)
+        return self._model.open(self._song(conditions), end_sample)
 
     def begin(self, state: OfflineState, plan: Plan, end_sample: int) -> OfflineState:
         """Return the state that is ready to be stepped; refuses all that can be refused.
@@ -163,16 +163,15 @@ class PublishedGenerator:
         """Run the codec once; levels are loaded when they are asked for."""
         self._model.warm_up()
 
-    def _song(self, conditions: Conditions, end_sample: int) -> Song:
+    def _song(self, conditions: Conditions) -> Song:
         labels, timing = conditions.labels, conditions.timing
         tables, sizes = self._loaded.tables, self._sizes
-        total = _least_total(sizes, end_sample) if timing is None else timing.total_samples
         return Song(
             artists=_artists(labels.artist, tables, sizes),
             genres=_genres(labels.genre, tables, sizes),
             blends=_blends(conditions.blend, tables, sizes),
             lyrics=conditions.lyrics or "",
-            total_samples=total,
+            total_samples=0 if timing is None else timing.total_samples,
             offset_samples=0 if timing is None else timing.offset_samples,
             stretches=timing is None,
         )
@@ -211,14 +210,6 @@ def _settings(plan: Plan, own: LevelPlan | None, *, is_top: bool) -> LevelSettin
         top_k=plan.top_k if own.top_k is None else own.top_k,
         top_p=plan.top_p if own.top_p is None else own.top_p,
     )
-
-
-def _least_total(sizes: SystemSizes, end_sample: int) -> int:
-    """Return the length of a piece of which nothing is said: as short as the model knows them."""
-    labels = sizes.priors[sizes.top].labels
-    shortest = 0.0 if labels is None else labels.seconds[0] * labels.sample_rate
-    context = sizes.level(sizes.top).context_frames * sizes.codec.hop(sizes.top)
-    return max(end_sample, context, int(shortest) + 1)
 
 
 def _artists(

@@ -33,7 +33,7 @@ from bridge.request import (
 )
 from bridge.store import TakeStore
 from model.importing import import_model
-from tests.published import CONTEXT, RATE, shrink, write_files
+from tests.published import CONTEXT, RATE, imported_folder, shrink, write_files
 
 PLAN = Plan(seed=7, quality=Quality.TEACHER, temperature=3.0)
 SAMPLES = 1_300
@@ -45,6 +45,8 @@ def imported(tmp_path, monkeypatch):
 
     def make(name="5b", ids=None):
         shrink(monkeypatch, name)
+        if ids is None:
+            return imported_folder(name)
         files = write_files(tmp_path / f"files-{name}", name)
         return import_model(files, tmp_path / "models", name, ids=ids).folder
 

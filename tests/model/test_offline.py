@@ -122,9 +122,11 @@ def test_a_state_goes_back_to_an_earlier_end(finished):
 
 def test_an_unsaid_length_grows_with_the_piece_and_a_said_one_does_not(finished):
     generator = finished[0]
-    song = song_of(total_samples=END, stretches=True)
+    song = song_of(total_samples=0, stretches=True)
     state = generator.begin(generator.open(song, END), PLAN, 2 * END)
     assert state.song.total_samples == 2 * END // 128 * 128 + 128
+    # Whatever it was begun for before, as a state that is kept for others may have been.
+    assert generator.begin(state, PLAN, 1_100).song.total_samples == CONTEXT[2]
     assert begun(generator, end=END).song.total_samples == song_of().total_samples
 
 
