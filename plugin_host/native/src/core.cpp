@@ -31,12 +31,14 @@ int64_t ring_samples(double sample_rate) {
 }  // namespace
 
 Core::Core(double sample_rate)
-    : heard(ring_samples(sample_rate)), sample_rate_(sample_rate), player_(to_player, from_player, sample_rate) {
+    : heard(ring_samples(sample_rate)),
+      sample_rate_(sample_rate),
+      settle_samples_(std::llround(kSettleSeconds * sample_rate)),
+      player_(to_player, from_player, sample_rate) {
     for (uint32_t i = 0; i < kNumParameters; ++i) set_parameter(i, kDefaults[i]);
 }
 
 void Core::activate() noexcept {
-    restored();
     looked_ = {};
     offline_ = false;
 }
@@ -62,7 +64,7 @@ void Core::watch_pace(int64_t frames) noexcept {
 void Core::process(const float* const* in, float** out, int64_t frames, const MidiEvent* events, size_t num_events,
                    const Transport& transport) noexcept {
     watch_pace(frames);
-    player_.receive();
+    receive();
     for (size_t i = 0; i < num_events; ++i) {
         MidiEvent event = events[i];
         event.sample += clock_;
@@ -118,13 +120,17 @@ void Core::segment(const float* const* in, float** out, int64_t at, int64_t fram
 }
 
 void Core::press_buttons(int64_t frames, const Transport& transport) noexcept {
-    (void)frames;
-    const bool restored = restored_.exchange(false, std::memory_order_acq_rel);
+    if (restored_.exchange(false, std::memory_order_acq_rel)) settling_samples_ = first_ ? 1 : settle_samples_;
+    first_ = false;
+    // Hosts restore values one by one, and may run blocks between two of them.
+    const bool restored = settling_samples_ > 0;
+    settling_samples_ = std::max<int64_t>(0, settling_samples_ - frames);
     std::array<bool, kBars> down{};
     for (uint32_t i = 0; i < kBars; ++i) down[i] = parameter(static_cast<Parameter>(i)) > 0.5f;
     const auto before = restored ? down : pressed_;
     // A recording that was on when the session was saved goes on; it is a switch, no button.
-    const bool captured = restored ? false : pressed_[kCapture];
+    const bool captured = capturing_;
+    capturing_ = down[kCapture];
     pressed_ = down;
     if (down[kCapture] != captured) ask(down[kCapture] ? Verb::Capture : Verb::EndCapture, transport);
     if (down[kStop] && !before[kStop]) ask(Verb::Stop, transport);
@@ -170,8 +176,14 @@ void Core::ask(Verb verb, const Transport& transport) noexcept {
     if (verb == Verb::Continue) {
         expected_ = command;
         expecting_ = true;
+        arrived_ = false;
         given_up_ = false;
     }
+}
+
+void Core::receive() noexcept {
+    player_.receive();
+    arrived_ = arrived_ || player_.find(expected_.number) != nullptr;
 }
 
 bool Core::must_wait(int64_t frames) const noexcept {
@@ -185,7 +197,8 @@ bool Core::must_wait(int64_t frames) const noexcept {
     const int64_t needed = std::max(expected_.splice_sample, expected_.begin_sample - fade);
     if (clock_ + frames <= needed) return false;
     const Take* take = player_.find(expected_.number);
-    if (take == nullptr) return clock_ < expected_.end_sample;
+    // One that was here and is not any more has made room for another one.
+    if (take == nullptr) return !arrived_ && clock_ < expected_.end_sample;
     if (take->filling.load(std::memory_order_acquire) != Filling::Coming) return false;
     const int64_t last = std::min(clock_ + frames - take->splice_sample + player_.guard_samples(), take->length());
     return take->written.load(std::memory_order_acquire) < last;
@@ -201,7 +214,7 @@ void Core::wait_for(int64_t frames) noexcept {
             return;
         }
         std::this_thread::sleep_for(std::chrono::milliseconds(1));
-        player_.receive();
+        receive();
     }
 }
 

@@ -13,6 +13,7 @@
 namespace jukebox {
 
 constexpr double kCaptureSeconds = 60.0;
+constexpr double kSettleSeconds = 0.05;
 constexpr double kWaitSeconds = 60.0;  // the most that an offline render waits for an answer
 
 class Core {
@@ -21,7 +22,7 @@ public:
 
     // Everything as at the start of a performance, but for parameters and takes.
     void activate() noexcept;
-    // The next block resynchronises the buttons instead of taking what was restored for a press.
+    // Buttons that come back with a saved session are not pressed by that.
     void restored() noexcept { restored_.store(true, std::memory_order_release); }
     void process(const float* const* in, float** out, int64_t frames, const MidiEvent* midi, size_t num_midi,
                  const Transport& transport) noexcept;
@@ -47,20 +48,26 @@ private:
     void ask(Verb verb, const Transport& transport) noexcept;
     void segment(const float* const* in, float** out, int64_t at, int64_t frames,
                  const Transport& transport) noexcept;
+    void receive() noexcept;
     void wait_for(int64_t frames) noexcept;
     bool must_wait(int64_t frames) const noexcept;
     void watch_pace(int64_t frames) noexcept;
     bool waits() const noexcept;
 
     const double sample_rate_;
+    const int64_t settle_samples_;
     std::array<std::atomic<float>, kNumParameters> parameters_{};
     std::array<bool, kBars> pressed_{};
+    bool capturing_ = false;
     std::atomic<bool> restored_{true};
+    bool first_ = true;
+    int64_t settling_samples_ = 0;
     Player player_;
     int64_t clock_ = 0;
     int64_t number_ = 0;
     Command expected_{};  // the last answer that was asked for
     bool expecting_ = false;
+    bool arrived_ = false;
     bool given_up_ = false;
     // How fast the host goes: samples and time since the last look.
     std::chrono::steady_clock::time_point looked_{};

@@ -88,10 +88,9 @@ void Player::lay(Voice& voice, float* left, float* right, int64_t frames, int64_
                               : clock - take.splice_sample;
     const bool stopped = take.on_host && !transport.playing;
     const bool coming = filling == Filling::Coming;
-    const bool whole = filling == Filling::Complete;
     const int64_t limit = std::min(written, take.length());
     const int64_t start = std::max<int64_t>(0, take.lead() - fade);
-    const int64_t end_fade = whole && limit == take.length() ? fade : guard_;
+    const int64_t end_fade = limit == take.length() ? fade : guard_;
     if (voice.waits_for_bar) {
         const int64_t bar = next_bar(transport, clock, clock, sample_rate_);
         if (bar >= clock + frames && bar >= 0) return;
