@@ -1,0 +1,373 @@
+"""The plugin in real hosts: every sample in its place, with a server, without one, and across its death."""
+
+import asyncio
+import shutil
+import socket
+import subprocess
+import threading
+
+import numpy as np
+import pytest
+import soundfile
+
+from plugin_host.errors import PluginLoadError
+from tests.fakes import CountingGenerator
+from tests.plugin_host.conftest import PATIENCE_SECONDS, make
+
+pytestmark = [pytest.mark.host, pytest.mark.slow]
+RATE = 48_000
+BAR = 96_000
+"""Samples of a bar of 4/4 at 120 bpm."""
+
+
+def noise(num_samples, seed=0):
+    made = np.random.default_rng(seed).standard_normal((2, num_samples))
+    return (0.1 * made).astype(np.float32)
+
+
+def take_audio(bench, take_id):
+    """Return a take as the server exports it, float32 (2, samples)."""
+    path = asyncio.run_coroutine_threadsafe(bench.engine.export(take_id), bench.loop).result(
+        PATIENCE_SECONDS
+    )
+    return soundfile.read(path, dtype="float32", always_2d=True)[0].T
+
+
+def newest_take(bench):
+    return take_audio(bench, bench.wait_for_takes(1)[0].take.id)
+
+
+def connected(bench, clap, rate=RATE, **settings):
+    host = clap(bench.address, **settings)
+    host.ask(f"open {rate} 8192")
+    host.wait("Status", 1)
+    return host
+
+
+@pytest.mark.parametrize("block", [1, 441, 8192, 0])
+def test_without_a_server_audio_passes_untouched_and_the_state_says_why(clap, block):
+    samples = noise(30_000)
+    host = clap()
+    host.ask("open 48000 8192")
+    host.play(samples)
+    host.tell("set Capture: 1", "play 120 4 4 0", "run 10000 512", "set Continue: 1")
+    host.tell(f"run 20000 {block}")
+    host.wait("Status", 0)
+    assert "no server at 127.0.0.1:1" in host.texts()["status"]
+    np.testing.assert_array_equal(host.output(), samples)
+
+
+@pytest.mark.parametrize("capture", [0, 1])
+@pytest.mark.parametrize(
+    ("rate", "block", "fade_ms", "lead_ms"),
+    [(44_100, 512, 0, 500), (48_000, 0, 10, 1000), (96_000, 1000, 40, 700), (48_000, 64, 20, 0)],
+)
+def test_the_answer_begins_and_ends_at_the_exact_sample(
+    bench, clap, rate, block, fade_ms, lead_ms, capture
+):
+    server, bar = bench(), 2 * rate
+    samples = noise(5 * bar)
+    host = connected(server, clap, rate)
+    host.play(samples)
+    host.tell(f"set Lead: {lead_ms}", f"set Handover Fade: {fade_ms}", "set Bars: 2")
+    host.tell(f"set Capture: {capture}", "set Wait: 2", "play 120 4 4 0", f"run {rate // 2} 512")
+    host.tell("set Continue: 1", f"run {5 * bar - rate // 2} {block}")
+    host.wait("Status", 5)
+    heard, take = host.output(), newest_take(server)
+    begin, end, fade, lead = bar, 3 * bar, fade_ms * rate // 1000, lead_ms * rate // 1000
+    assert take.shape[1] == lead + 2 * bar
+    before = begin - min(fade, lead)
+    np.testing.assert_array_equal(heard[:, :before], samples[:, :before])
+    full = before + fade
+    np.testing.assert_array_equal(
+        heard[:, full : end - fade], take[:, lead:][:, full - begin : 2 * bar - fade]
+    )
+    np.testing.assert_array_equal(heard[:, end:], samples[:, end:])
+    if fade:
+        assert (heard[:, before + 1 : full - 1] != samples[:, before + 1 : full - 1]).any()
+
+
+@pytest.mark.parametrize("repetitions", [5, pytest.param(50, marks=pytest.mark.evidence)])
+def test_hand_overs_one_after_the_other_are_all_exact(bench, clap, repetitions):
+    server, cycle = bench(), 3 * BAR
+    samples = noise(repetitions * cycle)
+    host = connected(server, clap)
+    host.play(samples)
+    host.tell("set Handover Fade: 0", "set Bars: 1", "set Wait: 2", "set Prime: 1")
+    host.tell("play 120 4 4 0")
+    for _ in range(repetitions):
+        host.tell("set Continue: 0", f"run {BAR - 40_000} 0", "set Continue: 1")
+        host.tell(f"run {2 * BAR + 40_000} 0")
+        host.wait("Status", 5)
+    host.value("Status")
+    takes = [entry.take.id for entry in reversed(server.store.entries())]
+    heard = host.output()
+    assert len(takes) == repetitions
+    for number, take_id in enumerate(takes):
+        # Pressed 40,000 samples before a line, asked with a lead of 48,000: the line after it.
+        begin = number * cycle + 2 * BAR
+        take = take_audio(server, take_id)[:, 48_000:]
+        dry = slice(begin - BAR, begin)
+        np.testing.assert_array_equal(heard[:, dry], samples[:, dry])
+        np.testing.assert_array_equal(heard[:, begin : begin + BAR], take)
+
+
+def test_a_dead_server_means_a_fade_and_the_next_one_takes_over_at_a_bar(bench, clap):
+    held = threading.Event()
+    reached = threading.Event()
+
+    def hold(num_blocks):
+        if num_blocks == 200 and not held.is_set():
+            reached.set()
+            held.wait(PATIENCE_SECONDS)
+
+    server = bench(generator=CountingGenerator(on_decode=hold))
+    steady = np.full((2, 12 * BAR), 0.25, np.float32)
+    host = connected(server, clap)
+    host.play(steady)
+    host.tell("set Handover Fade: 0", "set Wait: 0", "set Bars: 8", "play 120 4 4 0")
+    host.tell("run 24000 512", "set Continue: 1", "run 26000 512")
+    assert reached.wait(PATIENCE_SECONDS)
+    # Paced, so that what was sent is there when its bar begins.
+    host.tell("pace 8", f"run {3 * BAR} 512", "pace 0")
+    host.value("Status")
+    port = server.port
+    server.cut()
+    host.wait("Status", 0)
+    held.set()
+    server.end()
+    server.port = port
+    server.start()
+    host.wait("Status", 5)
+    host.tell(f"run {3 * BAR} 512")
+    heard = host.output()
+    take = newest_take(server)[:, 48_000:]
+    same = (heard[:, BAR:] == take[:, : heard.shape[1] - BAR]).all(axis=0)
+    left = int(np.argmin(same))
+    dry = heard[0, BAR:] == 0.25
+    assert 0 < int(np.argmax(dry[left:])) < RATE // 100, "faded within 10 ms"
+    steps = np.abs(np.diff(heard[:, BAR + left - 8 : BAR + left + RATE // 100]))
+    assert steps.max() < 0.01, "without a click"
+    again = BAR + left + int(np.flatnonzero(same[left + RATE // 100 :])[0]) + RATE // 100
+    assert again % BAR < RATE // 100, "at a bar line"
+    assert same[again + 100 - BAR : again + BAR // 2 - BAR].all()
+
+
+def test_a_button_that_was_saved_pressed_is_not_pressed_by_loading(bench, clap, tmp_path):
+    server = bench()
+    first = connected(server, clap)
+    first.play(noise(20_000))
+    first.tell("run 10000 512", "set Continue: 1", "set Retry: 1", "set Bars: 7", "run 10000 512")
+    first.tell(f"save {tmp_path / 'pressed'}")
+    first.wait("Status", 5)
+    first.end()
+    made = server.generator.calls["open"]
+    second = connected(server, clap)
+    second.play(noise(100_000))
+    second.tell("run 5000 512", f"load {tmp_path / 'pressed'}", "run 50000 512")
+    assert second.value("Bars") == 7
+    assert second.value("Continue") == 1
+    second.tell("set Continue: 0", "run 5000 512", "set Continue: 1", "run 5000 512")
+    second.wait("Status", 5)
+    second.end()
+    assert server.generator.calls["open"] > made, "pressed by hand it works"
+    assert len(server.store.entries()) == 2
+
+
+@pytest.mark.parametrize("in_folder", [False, True])
+def test_an_accepted_take_plays_without_the_server(bench, clap, tmp_path, in_folder):
+    server = bench()
+    samples = noise(4 * BAR)
+    host = connected(server, clap)
+    if in_folder:
+        host.load_texts(folder=str(tmp_path))
+    host.play(samples)
+    host.tell("set Bars: 1", "set Wait: 2", "play 120 4 4 0", "run 24000 512", "set Continue: 1")
+    host.tell("run 250000 512")
+    host.wait("Status", 5)
+    host.tell("set Accept: 1", "run 512 512")
+    host.wait_for_text("status", "belongs to the session")
+    server.wait_for_verdict("keep")
+    host.tell(f"save {tmp_path / 'kept'}")
+    live = host.output()
+    assert bool(list(tmp_path.glob("jukebox-*.wav"))) == in_folder
+    alone = clap()
+    alone.ask("open 48000 8192")
+    alone.tell(f"load {tmp_path / 'kept'}")
+    alone.play(samples[:, 24_000:])
+    # From another place, and stopped first: it lies where it lay, to the sample.
+    alone.tell("set Wait: 0", "play 120 4 4 24000", f"run {live.shape[1] - 24_000} 333")
+    np.testing.assert_array_equal(alone.output(), live[:, 24_000:])
+
+
+def test_another_answer_joins_at_a_bar_line(bench, clap):
+    server = bench(generator=CountingGenerator(follows_seed=True))
+    host = connected(server, clap)
+    samples = noise(5 * BAR)
+    host.play(samples)
+    host.tell(
+        "set Bars: 4", "set Wait: 2", "set Handover Fade: 0", "play 120 4 4 0", "run 24000 512"
+    )
+    host.tell("set Continue: 1", "run 100000 512")
+    host.wait("Status", 5)
+    host.tell("set Retry: 1", "run 512 512")
+    server.wait_for_takes(2)
+    host.wait("Status", 5)
+    host.tell(f"run {3 * BAR} 512")
+    heard = host.output()
+    second, first = (take_audio(server, entry.take.id) for entry in server.store.entries())
+    np.testing.assert_array_equal(heard[:, BAR : 2 * BAR], first[:, 48_000:][:, :BAR])
+    joined = slice(2 * BAR + 240, 4 * BAR)
+    np.testing.assert_array_equal(heard[:, joined], second[:, 48_000:][:, BAR + 240 : 3 * BAR])
+    plans = [entry.take.plan for entry in server.store.entries()]
+    assert plans[0].seed == plans[1].seed
+    assert plans[0].variation == plans[1].variation + 1
+
+
+def test_notes_go_to_the_server_with_their_samples(bench, clap):
+    server = bench()
+    host = connected(server, clap, 44_100)
+    host.play(noise(60_000))
+    host.tell("set Lead: 0", "run 1000 500", "note 60 100", "run 4000 500", "note 60 0")
+    host.tell("run 5000 500", "set Continue: 1", "run 1000 500")
+    host.wait("Status", 5)
+    host.end()
+    sent = [(message.sample, *message.data) for midi in server.midi for message in midi.messages]
+    assert sent == [(1000, 0x90, 60, 100), (5000, 0x80, 60, 0)]
+    conditions, _ = server.generator.opened[-1]
+    (note,) = conditions.midi.notes
+    assert (note.start_sample, note.end_sample, note.pitch, note.velocity) == (1000, 5000, 60, 100)
+
+
+@pytest.mark.parametrize("blocks", [2_000, pytest.param(25_000, marks=pytest.mark.evidence)])
+@pytest.mark.parametrize("rate", [44_100, 48_000, 96_000, 192_000])
+def test_the_audio_thread_neither_allocates_nor_locks_nor_waits(bench, clap, rate, blocks):
+    host = connected(bench(), clap, rate)
+    host.tell("set Bars: 1", "set Wait: 0", "set Capture: 1", "play 240 4 4 0", "note 60 100")
+    for press in range(4):
+        host.tell(f"set Continue: {press % 2}", f"set Stop: {press // 2}")
+        host.tell(f"run {blocks // 4 * 4096} 0")
+    counted = host.ask("counts").split()
+    assert int(counted[1]) >= blocks // 2
+    assert counted[2:] == ["allocations", "0", "locks", "0", "calls", "0"]
+    host.end()
+
+
+def test_the_probe_finds_what_a_bad_plugin_does(built, clap):
+    host = clap(plugin=built / "bad_plugin.clap")
+    host.ask("open 48000 8192")
+    host.tell("run 64000 64")
+    assert host.ask("counts") == "blocks 1000 allocations 2000 locks 1000 calls 1000"
+    host.end()
+
+
+@pytest.fixture
+def hanging():
+    """Yield the address of a server that accepts and says nothing."""
+    with socket.create_server(("127.0.0.1", 0), backlog=512) as listener:
+        yield f"127.0.0.1:{listener.getsockname()[1]}"
+
+
+@pytest.mark.parametrize("cycles", [20, pytest.param(200, marks=pytest.mark.evidence)])
+def test_loading_and_unloading_never_waits_for_a_hanging_server(clap, hanging, cycles):
+    host = clap(hanging)
+    closed_ms = []
+    for _ in range(cycles):
+        host.ask("open 48000 512")
+        host.tell("set Capture: 1", "set Continue: 1", "run 2048 512")
+        closed_ms.append(float(host.ask("close").split()[1]))
+    host.end()
+    assert len(closed_ms) == cycles
+    print(f"closed after {np.median(closed_ms):.1f} ms, at most {max(closed_ms):.1f} ms")
+
+
+def test_it_loads_in_pedalboard_and_passes_audio_bit_by_bit(built, monkeypatch):
+    pedalboard = pytest.importorskip("pedalboard")
+    monkeypatch.setenv("JUKEBOX_BRIDGE_PLUGIN_SERVER", "127.0.0.1:1")
+    plugin = pedalboard.load_plugin(str(built / "bin/jukebox_bridge.vst3"))
+    assert {"capture", "continue", "bars", "lead_ms", "dry_wet"} <= set(plugin.parameters)
+    samples = noise(50_000)
+    for size in (64, 512, 8192):
+        parts = [
+            plugin.process(samples[:, first : first + size], RATE, size, reset=False)
+            for first in range(0, 50_000, size)
+        ]
+        np.testing.assert_array_equal(np.concatenate(parts, axis=1), samples)
+    assert plugin.reported_latency_samples == 0
+
+
+def test_the_chain_takes_it_like_any_effect(built, tmp_path, monkeypatch):
+    from plugin_host.chain import load_chain
+
+    monkeypatch.setenv("JUKEBOX_BRIDGE_PLUGIN_SERVER", "127.0.0.1:1")
+    file = tmp_path / "chain.json"
+    file.write_text(f'{{"plugins": [{{"plugin": "{built / "bin/jukebox_bridge.vst3"}"}}]}}')
+    try:
+        chain = load_chain(file, sample_rate=RATE, num_channels=2)
+    except PluginLoadError as error:
+        pytest.fail(str(error))
+    samples = noise(5_000)
+    np.testing.assert_array_equal(chain.render(samples), samples)
+    assert chain.latency_samples == 0
+
+
+def test_pedalboard_continues_what_was_played(built, bench, monkeypatch):
+    pedalboard = pytest.importorskip("pedalboard")
+    server = bench()
+    monkeypatch.setenv("JUKEBOX_BRIDGE_PLUGIN_SERVER", server.address)
+    plugin = pedalboard.load_plugin(str(built / "bin/jukebox_bridge.vst3"))
+    settings = {"lead_ms": 0, "handover_fade_ms": 0, "bars": 1, "wait": "Always"}
+    for name, value in settings.items():
+        setattr(plugin, name, value)
+    samples = noise(300_000)
+    first = plugin.process(samples[:, :50_000], RATE, 1000, reset=False)
+    setattr(plugin, "continue", True)
+    rest = plugin.process(samples[:, 50_000:], RATE, 1000, reset=False)
+    heard = np.concatenate([first, rest], axis=1)
+    begin = 50_000
+    np.testing.assert_array_equal(heard[:, :begin], samples[:, :begin])
+    np.testing.assert_array_equal(heard[:, begin : begin + BAR], newest_take(server))
+    np.testing.assert_array_equal(heard[:, begin + BAR :], samples[:, begin + BAR :])
+
+
+@pytest.mark.skipif(shutil.which("lv2info") is None, reason="lv2info is missing: lilv-utils")
+def test_lilv_finds_the_lv2_plugin_and_its_ports(built, monkeypatch, tmp_path):
+    (tmp_path / "jukebox_bridge.lv2").symlink_to(built / "bin/jukebox_bridge.lv2")
+    monkeypatch.setenv("LV2_PATH", f"{tmp_path}:/usr/lib/lv2")
+    command = ["lv2info", "urn:jukebox-bridge:plugin"]
+    told = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert told.stderr == ""
+    for symbol in ("capture", "continue", "bars", "lead", "progress"):
+        assert f"Symbol:      {symbol}\n" in told.stdout
+    assert "Jukebox Bridge" in told.stdout
+
+
+@pytest.mark.skipif(
+    shutil.which("ardour-vst3-scanner") is None, reason="ardour-vst3-scanner is missing: ardour"
+)
+def test_ardour_s_scanner_takes_the_vst3_plugin(built):
+    command = ["ardour-vst3-scanner", "-f", "-v", str(built / "bin/jukebox_bridge.vst3")]
+    told = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert told.returncode == 0, told.stderr
+    assert "Jukebox Bridge" in told.stdout
+
+
+@pytest.mark.evidence
+@pytest.mark.parametrize("kind", ["address", "thread"])
+def test_the_sanitizers_find_nothing(bench, clap, kind):
+    folder = make("sanitize") / kind
+    server = bench()
+    host = connected(server, clap, folder=folder, wrapper=("setarch", "-R"))
+    host.play(noise(9 * BAR))
+    host.tell("set Bars: 1", "set Wait: 2", "play 120 4 4 0", "set Capture: 1", "note 60 90")
+    for _ in range(3):
+        host.tell("run 24000 0", "set Continue: 1", "run 150000 0", "set Continue: 0")
+        host.tell("set Retry: 1", "run 40000 0", "set Retry: 0", "set Accept: 1", "run 5000 0")
+        host.tell("set Accept: 0", "set Stop: 1", "run 5000 0", "set Stop: 0")
+    host.texts()
+    server.stop()
+    host.tell("set Wait: 0", "set Continue: 1", "run 100000 0")
+    server.start()
+    host.tell("run 100000 0", "close", "open 96000 512", "run 5000 0")
+    errors = host.end()
+    assert "Sanitizer" not in errors, errors
