@@ -1,6 +1,7 @@
-"""The plugin in real hosts: every sample in its place, with a server, without one, and across its death."""
+"""The plugin in hosts: every sample in its place, with a server, without, across its death."""
 
 import asyncio
+import logging
 import shutil
 import socket
 import subprocess
@@ -15,6 +16,7 @@ from tests.fakes import CountingGenerator
 from tests.plugin_host.conftest import PATIENCE_SECONDS, make
 
 pytestmark = [pytest.mark.host, pytest.mark.slow]
+log = logging.getLogger(__name__)
 RATE = 48_000
 BAR = 96_000
 """Samples of a bar of 4/4 at 120 bpm."""
@@ -278,7 +280,7 @@ def test_loading_and_unloading_never_waits_for_a_hanging_server(clap, hanging, c
         closed_ms.append(float(host.ask("close").split()[1]))
     host.end()
     assert len(closed_ms) == cycles
-    print(f"closed after {np.median(closed_ms):.1f} ms, at most {max(closed_ms):.1f} ms")
+    log.info("closed after %.1f ms, at most %.1f ms", np.median(closed_ms), max(closed_ms))
 
 
 def test_it_loads_in_pedalboard_and_passes_audio_bit_by_bit(built, monkeypatch):
