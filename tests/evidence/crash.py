@@ -58,7 +58,7 @@ class Tally:
     def __str__(self) -> str:
         return (
             f"{self.kills} kills: {self.cut_off} jobs cut off and resumed, {self.acknowledged} "
-            f"acknowledged before, {self.unaccepted} not yet accepted; "
+            f"takes acknowledged before a kill, {self.unaccepted} not yet accepted; "
             f"{len(self.problems)} broken promises {list(self.problems)}"
         )
 
@@ -177,7 +177,9 @@ def killed(
         kills=kills,
         unaccepted=sum(one.job_id is None for one in before),
         cut_off=sum(one.job_id is not None and one.take_id is None for one in before),
-        acknowledged=sum(one.take_id is not None for one in before),
+        acknowledged=sum(
+            one.take_id is not None for one in (*before, *(again for again, _ in after[:-1]))
+        ),
         problems=tuple(problems),
     )
 
@@ -200,5 +202,6 @@ def _broken(
         yield f"job {number} ends as {again.sha256}, undisturbed it is {whole.sha256}"
     if audio != wanted or len(audio) != 8 * num_samples:
         yield f"job {number} gave {len(audio)} bytes of audio, others than undisturbed"
-    if before.take_id is not None and client.take(before.take_id).sha256 != before.sha256:
-        yield f"the acknowledged take {before.take_id} is another one"
+    for one in (before, again):
+        if one.take_id is not None and client.take(one.take_id).sha256 != one.sha256:
+            yield f"the acknowledged take {one.take_id} is another one"
