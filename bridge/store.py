@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 
 DATABASE: Final = "bridge.sqlite3"
 MAX_NAME_CHARACTERS: Final = 200
+RESERVE_BYTES: Final = 256 * 1024
 ABANDONED_SECONDS: Final = 3600.0
 FRESH_SECONDS: Final = 3600.0
 """A take this young is never removed unasked: who made it may not have looked at it yet."""
@@ -125,6 +126,8 @@ class TakeStore:
         self._results.mkdir(parents=True, exist_ok=True)
         self._now = now
         self._objects = Objects(root / "objects")
+        self._reserve = root / "reserve.bin"
+        self._keep_reserve()
         self._database = Database(root / DATABASE, MIGRATIONS)
         self.jobs = JobLedger(root, self._database, self._objects, now)
         self._objects.remove_unfinished(now() - ABANDONED_SECONDS)
@@ -257,12 +260,30 @@ class TakeStore:
         if row["verdict"] == Verdict.KEEP:
             raise NotReadyError(f"the take {take_id} is kept; take the tag away first")
         try:
+            self._forget(take_id)
+        except StorageError:
+            # Where the disk is full, room must be made before anything can be deleted.
+            self._reserve.unlink(missing_ok=True)
+            self._forget(take_id)
+        self.audio_path(take_id).unlink(missing_ok=True)
+        self.jobs.sweep((row["codes"], row["inputs"]))
+        self._keep_reserve()
+
+    def _forget(self, take_id: str) -> None:
+        try:
             with self._database.transaction() as connection:
                 connection.execute("DELETE FROM takes WHERE id = ?", (take_id,))
         except sqlite3.IntegrityError as error:
             raise NotReadyError(f"another take or job departs from the take {take_id}") from error
-        self.audio_path(take_id).unlink(missing_ok=True)
-        self.jobs.sweep((row["codes"], row["inputs"]))
+
+    def _keep_reserve(self) -> None:
+        """Hold a little of the disk back, so that takes can be deleted when it is full."""
+        if not self._reserve.exists():
+            try:
+                self._reserve.write_bytes(bytes(RESERVE_BYTES))
+            except OSError as error:
+                log.warning("no room is held back for deleting takes: %s", error)
+                self._reserve.unlink(missing_ok=True)
 
     def tidy(self) -> int:
         """Return how many takes were removed to come under the limits.

@@ -22,7 +22,9 @@ async def engine_alone(spool: Path, load: Load) -> AsyncGenerator[Engine[Any]]:
     """
     store = open_store(spool)
     generator = TranslatedGenerator(await asyncio.to_thread(load))
-    engine = Engine(generator, store=store, clock=time.monotonic, limits=EngineLimits())
+    # What is made again must be made, not found again.
+    limits = EngineLimits(cache_bytes=0)
+    engine = Engine(generator, store=store, clock=time.monotonic, limits=limits)
     try:
         yield engine
     finally:

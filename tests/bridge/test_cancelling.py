@@ -183,7 +183,7 @@ def test_the_computing_stops_and_nothing_half_written_is_left(
     phase, serve, silence, eventually, monkeypatch, tmp_path
 ):
     generator = HeldGenerator(phase)
-    served = serve(generator, max_jobs=1)
+    served = serve(generator, max_jobs=1, cache_bytes=0)
     store = served.engine.store
     finish = store.finish
     if phase == "keeping":

@@ -14,6 +14,7 @@ from bridge.commands import demo
 from bridge.errors import InvalidRequestError, NotReadyError, StoppingError
 from bridge.figures import FIGURES
 from bridge.messages import bytes_of
+from bridge.splice import FADE_SECONDS
 
 FILES = ["continuation.wav", "joined.wav", "prime.wav", "report.json", "report.png"]
 PROMISED = {
@@ -86,7 +87,8 @@ def check_audio(out, report, example):
     assert hashlib.sha256(bytes_of(continuation)).hexdigest() == report["sha256"]
     assert joined.shape[1] == splice + continuation.shape[1]
     np.testing.assert_array_equal(joined[:, splice:], continuation)
-    np.testing.assert_array_equal(joined[:, : splice - 960], prime[:, : splice - 960])
+    fade = round(FADE_SECONDS * 48_000)
+    np.testing.assert_array_equal(joined[:, : splice - fade], prime[:, : splice - fade])
     starts = [read_time_reference(out / f"{name}.wav") for name in ("prime", "continuation")]
     assert starts == [0, splice]
 

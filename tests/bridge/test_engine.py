@@ -39,7 +39,7 @@ from bridge.request import (
     Progress,
     RenderRequest,
 )
-from bridge.splice import joined
+from bridge.splice import FADE_SECONDS, joined
 from bridge.store import TakeStore
 
 MODEL_RATE = 44_100
@@ -246,9 +246,10 @@ def test_prime_lead_in_and_result_join_without_touching_the_prime(engine_of):
         rendered_alone(engine_of(CountingGenerator()), request(prime=prime, anchor_sample=0))
     )
     lead_in = of(Done, events)[0].lead_in
-    assert lead_in.shape == (1, 882)
-    whole = joined(prime, lead_in, audio_of(events), 882)
-    np.testing.assert_array_equal(whole[:, : 5_001 - 882], prime[:, : 5_001 - 882])
+    fade = round(FADE_SECONDS * 44_100)
+    assert lead_in.shape == (1, fade)
+    whole = joined(prime, lead_in, audio_of(events), fade)
+    np.testing.assert_array_equal(whole[:, : 5_001 - fade], prime[:, : 5_001 - fade])
     np.testing.assert_array_equal(whole[:, 5_001:], audio_of(events))
     np.testing.assert_allclose(whole[0] * SCALE, np.arange(25_002), atol=0.01)
 
