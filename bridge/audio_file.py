@@ -23,7 +23,13 @@ from xml.etree import ElementTree as Xml
 import numpy as np
 import soundfile as sf  # pyright: ignore[reportMissingTypeStubs]
 
-from bridge.errors import BridgeError, InvalidRequestError, NotFoundError, NotReadyError
+from bridge.errors import (
+    BridgeError,
+    InvalidRequestError,
+    NotFoundError,
+    NotReadyError,
+    StorageError,
+)
 from bridge.markers import MAX_BYTES as MAX_MARKER_BYTES
 from bridge.markers import Marker, chunk, marker_chunks, markers_of
 from bridge.ports import Audio
@@ -159,7 +165,8 @@ def write_audio(
     Raises:
         InvalidRequestError: More than 4 GiB, or a start before sample 0.
         NotFoundError: The folder does not exist.
-        NotReadyError: The folder cannot be written to, or the disk is full.
+        NotReadyError: The folder cannot be written to.
+        StorageError: The disk is full.
     """
     if not 0 <= start_sample <= MAX_TIME_REFERENCE:
         raise InvalidRequestError(
@@ -182,7 +189,8 @@ def write_whole(
 
     Raises:
         NotFoundError: The folder does not exist.
-        NotReadyError: The folder cannot be written to, or the disk is full.
+        NotReadyError: The folder cannot be written to.
+        StorageError: The disk is full.
     """
     unfinished = path.with_name(f".{uuid4().hex}.part")
     try:
@@ -192,7 +200,9 @@ def write_whole(
     except FileNotFoundError as error:
         raise NotFoundError(f"there is no folder {path.parent}") from error
     except OSError as error:
-        raise NotReadyError(f"{path} cannot be written: {error.strerror}") from error
+        kind = StorageError if error.errno in (errno.ENOSPC, errno.EDQUOT) else NotReadyError
+        why = "the disk is full" if kind is StorageError else error.strerror
+        raise kind(f"{path} cannot be written: {why}") from error
     finally:
         unfinished.unlink(missing_ok=True)
     return final

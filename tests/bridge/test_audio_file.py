@@ -22,7 +22,7 @@ from bridge.audio_file import (
     sha256_of,
     write_audio,
 )
-from bridge.errors import InvalidRequestError, NotFoundError, NotReadyError
+from bridge.errors import InvalidRequestError, NotFoundError, StorageError
 
 RATES = [44_100, 48_000, 88_200, 96_000]
 MADE_BY = Provenance(
@@ -278,7 +278,7 @@ def test_a_failure_leaves_no_file(tmp_path, monkeypatch, step):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os if step == "fsync" else Path, step, full)
-    with pytest.raises(NotReadyError, match="No space left"):
+    with pytest.raises(StorageError, match="the disk is full"):
         write_audio(tmp_path / "a.wav", clip(), 0, MADE_BY)
     monkeypatch.undo()
     assert list(tmp_path.iterdir()) == []
