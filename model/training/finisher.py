@@ -191,10 +191,10 @@ def step_of(
     batch: int,
 ) -> Callable[[int, torch.Generator, float], tuple[Tensor, Figures]]:
     """Return the finisher's step."""
-    numbers = np.random.default_rng(13)
 
     def step(number: int, random: torch.Generator, spent: float) -> tuple[Tensor, Figures]:
         del spent
+        numbers = np.random.default_rng((random.initial_seed(), number))
         drawn = student is not None and number % 3 > 0
         if student is not None and drawn:
             crops = drawn_crops(student, examples, batch, numbers)

@@ -32,6 +32,7 @@ class LoopConfig:
 
     out: Path
     max_minutes: float
+    max_steps: float = math.inf
     learning_rate: float = 3e-4
     final_rate: float = 0.05
     """The last learning rate, relative to the first."""
@@ -116,23 +117,27 @@ def train(
     module: nn.Module,
     step: Callable[[int, torch.Generator, float], tuple[Tensor, Figures]],
     config: LoopConfig,
+    show: Callable[[Clock, Figures], None] = lambda clock, figures: None,
+    stop: Callable[[], bool] = lambda: False,
 ) -> nn.Module:
     """Return the averaged module after learning for the time box; resumes what `out` holds.
 
-    `step` takes the step number, a random generator and the share of the time
-    box spent (0 to 1), and returns the loss with figures to report.
+    `step` takes the step number, a random generator that is that step's own, and the
+    share of the time box spent (0 to 1), and returns the loss with figures to report.
+    `show` is told of every report; `stop` is asked after every step.
     """
     config.out.mkdir(parents=True, exist_ok=True)
     optimizers = _optimizers(module, config)
     averaged = {name: value.detach().clone() for name, value in module.state_dict().items()}
     clock = _resume(config, module, optimizers, averaged)
-    random = torch.Generator().manual_seed(config.seed * 1_000_003 + clock.step)
     box = Box(
         max_minutes=config.max_minutes,
+        max_steps=config.max_steps,
         save_minutes=config.save_minutes,
         report_steps=config.report_steps,
+        stop=stop,
     )
-    run(_Steps(module, step, config, optimizers, averaged, random), clock, box)
+    run(_Steps(module, step, config, optimizers, averaged, show), clock, box)
     module.load_state_dict(averaged)
     return module
 
@@ -146,13 +151,14 @@ class _Steps:
     config: LoopConfig
     optimizers: Sequence[torch.optim.Optimizer]
     averaged: dict[str, Tensor]
-    random: torch.Generator
+    show: Callable[[Clock, Figures], None]
 
     def learn(self, step: int, spent: float) -> Figures:
+        random = torch.Generator().manual_seed(self.config.seed * 1_000_003 + step)
         rate = self.config.learning_rate * _rate(self.config, step, spent)
         for group in (group for optimizer in self.optimizers for group in optimizer.param_groups):
             group["lr"] = rate
-        loss, figures = self.step(step, self.random, spent)
+        loss, figures = self.step(step, random, spent)
         self.module.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
         parameters = [p for p in self.module.parameters() if p.requires_grad]
@@ -165,6 +171,7 @@ class _Steps:
     def report(self, clock: Clock, figures: Figures) -> None:
         row = history_row(self.config.out, clock, figures)
         log.info("%s", row)
+        self.show(clock, figures)
 
     def save(self, clock: Clock) -> None:
         _save(self.config, self.module, self.optimizers, self.averaged, clock)

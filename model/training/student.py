@@ -60,11 +60,10 @@ def step_of(
     rows: tuple[int, int],
 ) -> Callable[[int, torch.Generator, float], tuple[Tensor, Figures]]:
     """Return the student's step; stretches grow from `rows[0]` to `rows[1]` chunks."""
-    numbers = np.random.default_rng(12)
     config = student.config
 
     def step(number: int, random: torch.Generator, spent: float) -> tuple[Tensor, Figures]:
-        del number, random
+        numbers = np.random.default_rng((random.initial_seed(), number))
         chunks = rows[0] if spent < 0.6 else rows[1]
         size = max(1, batch * rows[0] // chunks)
         frames = chunks * config.chunk_frames()
