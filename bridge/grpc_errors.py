@@ -4,7 +4,6 @@ A refusal names its reason (ErrorInfo), the field to blame (BadRequest) and when
 to try again (RetryInfo). Knows no call and no channel of its own.
 """
 
-import logging
 import math
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import asynccontextmanager
@@ -20,13 +19,11 @@ from google.rpc import (  # pyright: ignore[reportMissingTypeStubs]
     status_pb2,
 )
 
+from bridge.edge import failures_told
 from bridge.errors import BridgeError, ErrorCode
-
-log = logging.getLogger(__name__)
 
 DOMAIN: Final = "jukebox-bridge"
 DETAILS_KEY: Final = "grpc-status-details-bin"
-INTERNAL_TEXT: Final = "internal error"
 
 Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
 
@@ -34,13 +31,11 @@ Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
 @asynccontextmanager
 async def errors_as_status(context: Context) -> AsyncGenerator[None]:
     """Spell every failure inside as a gRPC status; cancellation passes untouched."""
-    try:
+    failed: list[BridgeError] = []
+    with failures_told("a call", failed.append):
         yield
-    except BridgeError as error:
+    for error in failed:
         await abort(context, error)
-    except Exception:
-        log.exception("unexpected failure in a call")
-        await abort(context, BridgeError(INTERNAL_TEXT))
 
 
 async def abort(context: Context, error: BridgeError) -> None:

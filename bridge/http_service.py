@@ -14,6 +14,7 @@ from typing import Final, TypeAlias
 
 from aiohttp import web
 
+from bridge.edge import INTERNAL_TEXT
 from bridge.errors import UnsupportedError
 from bridge.security import is_local
 from bridge.sockets import check_port_free
@@ -114,9 +115,9 @@ async def _guarded(request: web.Request, handler: Handler) -> web.StreamResponse
             response = await handler(request)
         except web.HTTPException as error:
             response = web.Response(status=error.status, text=f"{error.reason}\n")
-        except Exception:
+        except Exception:  # the edge of this wire: to the log, and INTERNAL to the caller
             log.exception("unexpected failure at %s", request.path[:80])
-            response = web.Response(status=500, text="internal error\n")
+            response = web.Response(status=500, text=f"{INTERNAL_TEXT}\n")
     response.headers.update(HEADERS)
     return response
 

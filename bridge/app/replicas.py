@@ -335,7 +335,7 @@ class ReplicatedGenerator:
                 found = _Spot(lost.replica.renewed())
                 found.call(Lane.MODEL, Call(method="warm_up"))
                 break
-            except Exception:
+            except Exception:  # whatever a start may raise: those who wait must learn of it
                 log.exception("a replica of the model could not be started again")
                 found = None
         with self._changed:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 from bridge import logs
+from bridge.edge import failures_told
 from bridge.engine import Engine
 from bridge.errors import BridgeError, BusyError, NotFoundError, NotReadyError, StoppingError
 from bridge.midi import requests
@@ -254,18 +255,13 @@ class MidiServer:
         return partial(again, last, request_id)
 
     async def _render(self, engine: Engine[Any], make: Callable[[], RenderRequest]) -> None:
-        try:
+        with failures_told("a pad", partial(self._tell, "the request")):
             request = await asyncio.to_thread(make)
             self._last.request = request
             async with aclosing(engine.render(request)) as events:
                 async for event in events:
                     if isinstance(event, Done):
                         self._finish(event)
-        except BridgeError as error:
-            self._tell("the request", error)
-        except Exception as error:
-            log.exception("a request over MIDI failed unexpectedly")
-            self._last.error = f"internal error: {type(error).__name__}"
 
     def _finish(self, done: Done) -> None:
         self._last.take, self._last.path, self._last.error = done.take_id, done.path, ""

@@ -8,8 +8,11 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, TypeAlias
 
+from bridge.errors import BridgeError
+from bridge.osc import answers
 from bridge.osc.answers import Answer
 from bridge.osc.clients import Node, Peer
+from bridge.osc.packet import encode
 from bridge.osc.render import Verb
 from bridge.osc.values import Parameter
 
@@ -65,6 +68,15 @@ class Call:
     def reply_port(self) -> int:
         """Return the port that answers go to; 0 is the one that asked."""
         return self.values.get("reply_port", 0)
+
+    def answer(self, said: Sequence[Answer]) -> None:
+        """Send answers to whoever asked, one packet each."""
+        for one in said:
+            self.peer.send(encode(*one), self.reply_port)
+
+    def refuse(self, error: BridgeError) -> None:
+        """Tell whoever asked why it was not done."""
+        self.answer([answers.failure(self.row.address, self.given_id, error)])
 
 
 Run: TypeAlias = Callable[[Call], Sequence[Answer]]

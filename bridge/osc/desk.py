@@ -5,12 +5,12 @@ task of its own where it must wait. Knows the engine and no socket.
 """
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
+from bridge.edge import failures_told
 from bridge.engine import Engine
 from bridge.errors import (
     BridgeError,
@@ -37,8 +37,6 @@ from bridge.osc.render import (
 from bridge.osc.values import write
 from bridge.request import RenderRequest
 from bridge.store import TakeQuery, Verdict
-
-log = logging.getLogger(__name__)
 
 PROTOCOL: Final = "jukebox.bridge.v1"
 MARKS: Final = ("keep", "reject", "none")
@@ -319,16 +317,8 @@ class Desk:
         return []
 
     async def _errand(self, call: Call, work: "Coroutine[Any, Any, Sequence[Answer]]") -> None:
-        try:
-            said = await work
-        except BridgeError as error:
-            said = [answers.failure(call.row.address, call.given_id, error)]
-        except Exception:
-            log.exception("unexpected failure at %s", call.row.address)
-            error = BridgeError("internal error")
-            said = [answers.failure(call.row.address, call.given_id, error)]
-        for answer in said:
-            call.peer.send(encode(*answer), call.reply_port)
+        with failures_told(call.row.address, call.refuse):
+            call.answer(await work)
 
     def _done(self, call: Call, *results: Argument) -> Answer:
         return answers.done(call.row.address, call.values.get("id", ""), *results)

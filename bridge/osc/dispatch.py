@@ -6,13 +6,13 @@ Every packet is answered, but for the answers of others. Knows no socket, and
 what a row does is the row's business.
 """
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby
 from typing import Final
 
+from bridge.edge import failures_told
 from bridge.errors import BridgeError, InvalidRequestError, NotFoundError, NotReadyError
 from bridge.osc import answers
 from bridge.osc.answers import Answer
@@ -22,8 +22,6 @@ from bridge.osc.packet import Message, decode, encode
 from bridge.osc.pattern import is_pattern, parse_pattern
 from bridge.osc.schedule import LATE_SECONDS, Schedule
 from bridge.osc.values import ID, read_all
-
-log = logging.getLogger(__name__)
 
 MAX_MATCHES: Final = 64
 """Addresses that the patterns of one packet may name."""
@@ -60,12 +58,12 @@ class Dispatcher:
         try:
             messages = decode(packet)
         except BridgeError as error:
-            say(peer, [answers.failure("", "", error)])
+            _say(peer, [answers.failure("", "", error)])
             return
         messages = [message for message in messages if not answers.is_answer(message.address)]
         calls, bad = self._read(messages, peer)
         if bad:
-            say(peer, [self._refusal(message, bad) for message in messages])
+            _say(peer, [self._refusal(message, bad) for message in messages])
             return
         for due_seconds, together in groupby(calls, key=lambda call: call.due_seconds):
             self._start(list(together), due_seconds)
@@ -133,22 +131,13 @@ class Dispatcher:
             return
         if late_seconds > LATE_SECONDS:
             for call in calls:
-                say(call.peer, [answers.late(call.row.address, call.given_id, late_seconds)])
+                _say(call.peer, [answers.late(call.row.address, call.given_id, late_seconds)])
         self._run_all(calls)
 
     def _run_all(self, calls: Sequence[Call]) -> None:
         for call in calls:
-            say(call.peer, self._answers_to(call), call.reply_port)
-
-    def _answers_to(self, call: Call) -> Sequence[Answer]:
-        try:
-            return self._run(call)
-        except BridgeError as error:
-            return [answers.failure(call.row.address, call.given_id, error)]
-        except Exception:
-            log.exception("unexpected failure at %s", call.row.address)
-            error = BridgeError("internal error")
-            return [answers.failure(call.row.address, call.given_id, error)]
+            with failures_told(call.row.address, call.refuse):
+                call.answer(self._run(call))
 
 
 def _check_count(num_calls: int) -> None:
@@ -158,7 +147,6 @@ def _check_count(num_calls: int) -> None:
         )
 
 
-def say(peer: Peer, said: Sequence[Answer], port: int = 0) -> None:
-    """Send answers, one packet each."""
+def _say(peer: Peer, said: Sequence[Answer]) -> None:
     for answer in said:
-        peer.send(encode(*answer), port)
+        peer.send(encode(*answer))

@@ -5,12 +5,13 @@ job goes on when its client goes: it ends by itself or by `/jukebox/cancel`.
 """
 
 import asyncio
-import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 
+from bridge.edge import failures_told
 from bridge.engine import Engine
 from bridge.errors import (
     BridgeError,
@@ -26,8 +27,6 @@ from bridge.osc.call import Call
 from bridge.osc.clients import Peer
 from bridge.osc.packet import encode
 from bridge.request import Accepted, Done, Progress, Queued, RenderEvent, RenderRequest
-
-log = logging.getLogger(__name__)
 
 PROGRESS_SECONDS: Final = 0.1
 """At most ten progress messages a second and job; control surfaces choke on more."""
@@ -133,6 +132,7 @@ class JobBook:
             await self._engine().cancel(job.engine_id)
         elif job.task is not None:
             job.task.cancel()
+            await asyncio.wait([job.task])
 
     async def stop(self, drain_seconds: float) -> None:
         """Start nothing more, let running jobs end for so long, then tell the rest and leave."""
@@ -155,7 +155,16 @@ class JobBook:
     async def _submitted(
         self, job: OscJob, request: Callable[[], Awaitable[RenderRequest]]
     ) -> AsyncGenerator[RenderEvent, None]:
-        info = await self._engine().submit(await request())
+        asked = await request()
+        submitting = asyncio.ensure_future(self._engine().submit(asked))
+        try:
+            info = await asyncio.shield(submitting)
+        except asyncio.CancelledError:
+            # The engine computes already, before it has told the name.
+            info = await submitting
+            if not self._stopping:
+                await self._engine().cancel(info.id)
+            raise
         job.engine_id = info.id
         async with aclosing(self._events(info)) as events:
             async for event in events:
@@ -170,17 +179,13 @@ class JobBook:
 
     async def _run(self, job: OscJob, events: AsyncGenerator[RenderEvent, None]) -> None:
         try:
-            async with aclosing(events):
-                async for event in events:
-                    self._tell_event(job, event)
+            with failures_told(f"{job.address} {job.id}", partial(self._tell_failure, job)):
+                async with aclosing(events):
+                    async for event in events:
+                        self._tell_event(job, event)
         except asyncio.CancelledError:
             self._tell_cut(job)
             raise
-        except BridgeError as error:
-            self._tell_failure(job, error)
-        except Exception:
-            log.exception("unexpected failure of the request %s", job.id)
-            self._tell_failure(job, BridgeError("internal error"))
 
     def _tell_cut(self, job: OscJob) -> None:
         if self._stopping:

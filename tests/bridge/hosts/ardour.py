@@ -5,7 +5,7 @@ import shutil
 import signal
 import socket
 import subprocess
-import time
+import threading
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -55,11 +55,12 @@ def missing() -> str:
 
 def poll(is_so: Callable[[], bool], what: str, seconds: float = 40.0) -> None:
     """Return once it is so."""
-    until = time.monotonic() + seconds
-    while not is_so():
-        if time.monotonic() > until:
-            raise AssertionError(f"{what}: not within {seconds:g} s")
-        time.sleep(0.05)
+    pause = threading.Event()
+    for _ in range(round(seconds / 0.05)):
+        if is_so():
+            return
+        pause.wait(0.05)
+    raise AssertionError(f"{what}: not within {seconds:g} s")
 
 
 @dataclass

@@ -11,6 +11,7 @@ from fakes import CountingGenerator
 
 from bridge.admission import EngineLimits
 from bridge.audio_file import AudioClip, Provenance, read_audio, read_time_reference, write_audio
+from bridge.edge import INTERNAL_TEXT
 from bridge.engine import Engine
 from bridge.errors import InvalidRequestError, NotFoundError, NotReadyError
 from bridge.midi.ports import Loopback
@@ -316,7 +317,7 @@ def test_a_failure_of_the_model_is_told_without_its_details(rig, caplog):
         await rig.finish()
         return rig.midi.status().last_error
 
-    assert rig(scenario, CountingGenerator(on_step=fail)) == "internal error: RuntimeError"
+    assert rig(scenario, CountingGenerator(on_step=fail)) == INTERNAL_TEXT
     assert "secret" in caplog.text
 
 

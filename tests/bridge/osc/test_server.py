@@ -10,6 +10,7 @@ from fakes import CountingGenerator, ramp
 
 from bridge.audio_file import read_audio, read_time_reference, sha256_of
 from bridge.errors import BusyError, UnsupportedError
+from bridge.jobs import JobState
 from bridge.midi_file import write_midi
 from bridge.osc import job_book
 from bridge.osc.answers import ACCEPTED, FORMS, MAX_TEXT_CHARACTERS
@@ -379,16 +380,43 @@ def test_cancelling_stops_the_steps_and_both_sides_are_told(osc, ask, prime):
     owner, other = ask(opened), ask(opened)
     owner.send(CONTINUE, "sssss", "a", "prime.wav", "120", "4/4", "100")
     assert reached.wait(30)
+    while owner.receive()[0] != ACCEPTED:
+        pass
     other.send("/jukebox/cancel", "s", "a")
+    # Datagrams are read one by one: once this is answered the cancel is under way.
+    assert other.ask("/jukebox/ping")[0] == "/jukebox/pong"
     held.set()
     assert other.receive() == (DONE, ["/jukebox/cancel", "a"])
     address, failure = owner.until_the_end()[-1]
     assert (address, failure[:3]) == (FAIL, [CONTINUE, "a", "CANCELLED"])
     opened.served.on_loop(opened.served.engine.idle())
-    # The step in flight, and at most one that began before the datagram was read; of thousands.
-    assert generator.calls["step"] <= 9
+    assert generator.calls["step"] == 8
     assert other.ask("/jukebox/query", "s", "a") == (address, failure)
     assert other.ask("/jukebox/cancel", "s", "a")[1][2] == "NOT_FOUND"
+
+
+def test_a_job_is_cancelled_before_the_engine_has_told_its_name(osc, ask, prime, monkeypatch):
+    generator, reached, held = held_generator()
+    opened = osc(generator)
+    ledger, kept = opened.served.engine.store.jobs, threading.Event()
+    add = ledger.add
+
+    def slowly(*row):
+        kept.wait()
+        add(*row)
+
+    monkeypatch.setattr(ledger, "add", slowly)
+    asker, other = ask(opened), ask(opened)
+    asker.send(CONTINUE, "sssss", "a", "prime.wav", "120", "4/4", "100")
+    assert reached.wait(30)
+    other.send("/jukebox/cancel", "s", "a")
+    assert other.ask("/jukebox/ping")[0] == "/jukebox/pong"
+    kept.set()
+    held.set()
+    assert other.receive() == (DONE, ["/jukebox/cancel", "a"])
+    assert asker.until_the_end()[-1][1][:3] == [CONTINUE, "a", "CANCELLED"]
+    (job,) = opened.served.on_loop(opened.served.engine.jobs())
+    assert job.state is JobState.CANCELLED
 
 
 def test_the_same_request_again_is_answered_but_not_computed(osc, ask, prime):
@@ -441,12 +469,21 @@ def test_old_requests_are_forgotten(osc, ask, prime, monkeypatch):
     assert asker.ask("/jukebox/query", "s", "n0")[1][2] == "NOT_FOUND"
 
 
-def test_progress_keeps_its_pace(osc, ask, prime):
-    asker = ask(osc(clock=lambda: 0.0))
+def test_progress_keeps_its_pace(osc, ask, prime, eventually):
+    go_on = threading.Semaphore(0)
+    opened = osc(CountingGenerator(on_step=lambda step: go_on.acquire()), clock=lambda: 0.0)
+    asker = ask(opened)
     asker.send(CONTINUE, "sssss", *FULL)
+    while asker.receive()[0] != ACCEPTED:
+        pass
+    # The wire hears of each of these steps while the clock stands still.
+    for _ in range(3):
+        before = opened.server.desk.jobs.get("a").place.step
+        go_on.release()
+        eventually(lambda known=before: opened.server.desk.jobs.get("a").place.step > known)
+    go_on.release(1_000)
     answers = asker.until_the_end()
-    # Many steps are made while the clock stands still; the first may come before it is accepted.
-    assert len([address for address, _ in answers if address == "/jukebox/progress"]) <= 1
+    assert len([address for address, _ in answers if address == "/jukebox/progress"]) == 1
 
 
 def test_stopping_tells_who_still_waits(osc, ask, prime):
