@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from bridge import request_file
 from bridge.database import Database, Row
-from bridge.errors import ConflictError, NotFoundError
+from bridge.errors import ConflictError, NotFoundError, StorageError
 from bridge.jobs import Checkpoint, EndedJob, JobInfo, JobState
 from bridge.objects import Objects, write_whole
 from bridge.presence import Presence
@@ -54,7 +54,9 @@ class JobLedger:
             NotFoundError: The take that it departs from is gone.
             StorageError: The disk is full or refuses.
         """
-        data = request_file.to_bytes(request)
+        inputs = ""
+        if request.keep_source:
+            inputs = self._objects.put(request_file.to_bytes(request))
         parent = request.source.take_id if isinstance(request.source, TakePoint) else None
         with self._database.transaction() as connection:
             values = {
@@ -62,7 +64,7 @@ class JobLedger:
                 "server": self._server().name,
                 "state": info.state,
                 "info": json.dumps(asdict(info)),
-                "inputs": self._objects.put(data),
+                "inputs": inputs,
                 "idempotency_key": request.idempotency_key,
                 "digest": digest,
                 "created_s": info.created_s,
@@ -120,9 +122,12 @@ class JobLedger:
 
         Raises:
             NotFoundError: No job has this name.
-            StorageError: The request is damaged or gone.
+            StorageError: The request is damaged, gone, or was not to be kept.
         """
-        return request_file.from_bytes(self._objects.get(self._row(job_id)["inputs"]))
+        inputs = self._row(job_id)["inputs"]
+        if not inputs:
+            raise StorageError(f"what the job {job_id} stood on was not kept: it ends here")
+        return request_file.from_bytes(self._objects.get(inputs))
 
     def end(self, info: JobInfo) -> None:
         """Return once it is on disk that a job failed or was cancelled; its remains go away.

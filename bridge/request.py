@@ -105,6 +105,8 @@ class RenderRequest:
         seed_drawn: The seed was drawn by the server, not asked for: two requests that differ in it
             alone are the same request.
         write_file: Also write a Broadcast Wave file into the spool.
+        keep_source: Write down what it stands on, so that it can be begun again after a crash; not
+            for the phrases of a live loop, whose recording would fill the disk.
 
     Raises:
         InvalidRequestError: A value outside its limits; the text holds both and the unit.
@@ -125,6 +127,7 @@ class RenderRequest:
     idempotency_key: str = ""
     seed_drawn: bool = False
     write_file: bool = False
+    keep_source: bool = True
 
     def __post_init__(self) -> None:
         """Refuse what no model could render."""

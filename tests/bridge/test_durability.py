@@ -188,6 +188,29 @@ def test_a_crash_while_the_prime_is_heard_loses_only_what_was_not_written_down(e
     assert calls["feed"] < 5
 
 
+def test_a_job_that_does_not_keep_what_it_stood_on_ends_with_its_server(engine_of, tmp_path):
+    async def scenario():
+        hold = Hold(1, breaks=True)
+        dying = engine_of(CountingGenerator(on_step=hold), checkpoint_seconds=0)
+        info = await dying.submit(request(keep_source=False, live=True))
+        await waited(hold.reached)
+        assert not list((tmp_path / "spool" / "objects").glob("??/*"))
+        dying.store.jobs.close()
+        heir = engine_of()
+        resumed = await heir.resume()
+        ended = await heir.job(info.id)
+        done = of(Done, await rendered(heir, request(keep_source=False)))[0]
+        again = await watched(heir, (await heir.jobs())[0].id)
+        await heir.close()
+        hold.released.set()
+        await dying.idle()
+        return resumed, ended.state, done, again
+
+    resumed, state, done, again = run(scenario())
+    assert (resumed, state) == (0, JobState.FAILED)
+    assert sha256_of(audio_of(again)) == done.sha256, "its codes are a take all the same"
+
+
 def test_a_job_of_another_model_is_not_gone_on_with_and_says_so(engine_of):
     async def scenario():
         hold = Hold(1, breaks=True)

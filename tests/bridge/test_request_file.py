@@ -75,6 +75,7 @@ def request(source="prime", conditions=ALL) -> RenderRequest:
         idempotency_key="k",
         seed_drawn=True,
         write_file=True,
+        keep_source=False,
     )
 
 
