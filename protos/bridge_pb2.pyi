@@ -462,18 +462,24 @@ class VaryRequest(_message.Message):
     def __init__(self, take_id: _Optional[str] = ..., from_bar: _Optional[float] = ..., from_sample: _Optional[int] = ..., variations: _Optional[int] = ..., target: _Optional[_Union[Target, _Mapping]] = ..., plan: _Optional[_Union[Plan, _Mapping]] = ..., detached: _Optional[bool] = ..., idempotency_key: _Optional[str] = ..., request_id: _Optional[str] = ..., write_file: _Optional[bool] = ...) -> None: ...
 
 class LiveRequest(_message.Message):
-    __slots__ = ("header", "audio", "continuation", "credit", "stop")
+    __slots__ = ("header", "audio", "continuation", "credit", "stop", "loop", "tempo", "notes")
     HEADER_FIELD_NUMBER: _ClassVar[int]
     AUDIO_FIELD_NUMBER: _ClassVar[int]
     CONTINUATION_FIELD_NUMBER: _ClassVar[int]
     CREDIT_FIELD_NUMBER: _ClassVar[int]
     STOP_FIELD_NUMBER: _ClassVar[int]
+    LOOP_FIELD_NUMBER: _ClassVar[int]
+    TEMPO_FIELD_NUMBER: _ClassVar[int]
+    NOTES_FIELD_NUMBER: _ClassVar[int]
     header: LiveHeader
     audio: AudioBlock
     continuation: LiveContinuation
     credit: LiveCredit
     stop: LiveStop
-    def __init__(self, header: _Optional[_Union[LiveHeader, _Mapping]] = ..., audio: _Optional[_Union[AudioBlock, _Mapping]] = ..., continuation: _Optional[_Union[LiveContinuation, _Mapping]] = ..., credit: _Optional[_Union[LiveCredit, _Mapping]] = ..., stop: _Optional[_Union[LiveStop, _Mapping]] = ...) -> None: ...
+    loop: LiveLoop
+    tempo: LiveTempo
+    notes: MidiPart
+    def __init__(self, header: _Optional[_Union[LiveHeader, _Mapping]] = ..., audio: _Optional[_Union[AudioBlock, _Mapping]] = ..., continuation: _Optional[_Union[LiveContinuation, _Mapping]] = ..., credit: _Optional[_Union[LiveCredit, _Mapping]] = ..., stop: _Optional[_Union[LiveStop, _Mapping]] = ..., loop: _Optional[_Union[LiveLoop, _Mapping]] = ..., tempo: _Optional[_Union[LiveTempo, _Mapping]] = ..., notes: _Optional[_Union[MidiPart, _Mapping]] = ...) -> None: ...
 
 class LiveHeader(_message.Message):
     __slots__ = ("format", "model", "start_sample", "conditions", "plan", "pacing", "credit_samples", "request_id")
@@ -496,18 +502,50 @@ class LiveHeader(_message.Message):
     def __init__(self, format: _Optional[_Union[AudioFormat, _Mapping]] = ..., model: _Optional[str] = ..., start_sample: _Optional[int] = ..., conditions: _Optional[_Union[Conditions, _Mapping]] = ..., plan: _Optional[_Union[Plan, _Mapping]] = ..., pacing: _Optional[_Union[Pacing, str]] = ..., credit_samples: _Optional[int] = ..., request_id: _Optional[str] = ...) -> None: ...
 
 class LiveContinuation(_message.Message):
-    __slots__ = ("splice_sample", "target", "plan", "request_id", "write_file")
+    __slots__ = ("splice_sample", "target", "plan", "request_id", "write_file", "lead_samples", "fade_samples")
     SPLICE_SAMPLE_FIELD_NUMBER: _ClassVar[int]
     TARGET_FIELD_NUMBER: _ClassVar[int]
     PLAN_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     WRITE_FILE_FIELD_NUMBER: _ClassVar[int]
+    LEAD_SAMPLES_FIELD_NUMBER: _ClassVar[int]
+    FADE_SAMPLES_FIELD_NUMBER: _ClassVar[int]
     splice_sample: int
     target: Target
     plan: Plan
     request_id: str
     write_file: bool
-    def __init__(self, splice_sample: _Optional[int] = ..., target: _Optional[_Union[Target, _Mapping]] = ..., plan: _Optional[_Union[Plan, _Mapping]] = ..., request_id: _Optional[str] = ..., write_file: _Optional[bool] = ...) -> None: ...
+    lead_samples: int
+    fade_samples: int
+    def __init__(self, splice_sample: _Optional[int] = ..., target: _Optional[_Union[Target, _Mapping]] = ..., plan: _Optional[_Union[Plan, _Mapping]] = ..., request_id: _Optional[str] = ..., write_file: _Optional[bool] = ..., lead_samples: _Optional[int] = ..., fade_samples: _Optional[int] = ...) -> None: ...
+
+class LiveLoop(_message.Message):
+    __slots__ = ("tempo_map", "first_sample", "bars", "listen_bars", "lead_samples", "fade_samples", "reserve_samples", "plan", "request_id")
+    TEMPO_MAP_FIELD_NUMBER: _ClassVar[int]
+    FIRST_SAMPLE_FIELD_NUMBER: _ClassVar[int]
+    BARS_FIELD_NUMBER: _ClassVar[int]
+    LISTEN_BARS_FIELD_NUMBER: _ClassVar[int]
+    LEAD_SAMPLES_FIELD_NUMBER: _ClassVar[int]
+    FADE_SAMPLES_FIELD_NUMBER: _ClassVar[int]
+    RESERVE_SAMPLES_FIELD_NUMBER: _ClassVar[int]
+    PLAN_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    tempo_map: _containers.RepeatedCompositeFieldContainer[TempoChange]
+    first_sample: int
+    bars: float
+    listen_bars: float
+    lead_samples: int
+    fade_samples: int
+    reserve_samples: int
+    plan: Plan
+    request_id: str
+    def __init__(self, tempo_map: _Optional[_Iterable[_Union[TempoChange, _Mapping]]] = ..., first_sample: _Optional[int] = ..., bars: _Optional[float] = ..., listen_bars: _Optional[float] = ..., lead_samples: _Optional[int] = ..., fade_samples: _Optional[int] = ..., reserve_samples: _Optional[int] = ..., plan: _Optional[_Union[Plan, _Mapping]] = ..., request_id: _Optional[str] = ...) -> None: ...
+
+class LiveTempo(_message.Message):
+    __slots__ = ("tempo_map",)
+    TEMPO_MAP_FIELD_NUMBER: _ClassVar[int]
+    tempo_map: _containers.RepeatedCompositeFieldContainer[TempoChange]
+    def __init__(self, tempo_map: _Optional[_Iterable[_Union[TempoChange, _Mapping]]] = ...) -> None: ...
 
 class LiveCredit(_message.Message):
     __slots__ = ("num_samples",)
@@ -516,22 +554,40 @@ class LiveCredit(_message.Message):
     def __init__(self, num_samples: _Optional[int] = ...) -> None: ...
 
 class LiveStop(_message.Message):
-    __slots__ = ()
-    def __init__(self) -> None: ...
+    __slots__ = ("at_bar",)
+    AT_BAR_FIELD_NUMBER: _ClassVar[int]
+    at_bar: bool
+    def __init__(self, at_bar: _Optional[bool] = ...) -> None: ...
 
 class LiveEvent(_message.Message):
-    __slots__ = ("opened", "heard", "render", "stopped", "failed")
+    __slots__ = ("opened", "heard", "render", "stopped", "failed", "turn", "request_id")
     OPENED_FIELD_NUMBER: _ClassVar[int]
     HEARD_FIELD_NUMBER: _ClassVar[int]
     RENDER_FIELD_NUMBER: _ClassVar[int]
     STOPPED_FIELD_NUMBER: _ClassVar[int]
     FAILED_FIELD_NUMBER: _ClassVar[int]
+    TURN_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     opened: LiveOpened
     heard: LiveHeard
     render: RenderEvent
     stopped: LiveStopped
     failed: LiveFailed
-    def __init__(self, opened: _Optional[_Union[LiveOpened, _Mapping]] = ..., heard: _Optional[_Union[LiveHeard, _Mapping]] = ..., render: _Optional[_Union[RenderEvent, _Mapping]] = ..., stopped: _Optional[_Union[LiveStopped, _Mapping]] = ..., failed: _Optional[_Union[LiveFailed, _Mapping]] = ...) -> None: ...
+    turn: LiveTurn
+    request_id: str
+    def __init__(self, opened: _Optional[_Union[LiveOpened, _Mapping]] = ..., heard: _Optional[_Union[LiveHeard, _Mapping]] = ..., render: _Optional[_Union[RenderEvent, _Mapping]] = ..., stopped: _Optional[_Union[LiveStopped, _Mapping]] = ..., failed: _Optional[_Union[LiveFailed, _Mapping]] = ..., turn: _Optional[_Union[LiveTurn, _Mapping]] = ..., request_id: _Optional[str] = ...) -> None: ...
+
+class LiveTurn(_message.Message):
+    __slots__ = ("request_id", "start_sample", "end_sample", "fade_samples")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    START_SAMPLE_FIELD_NUMBER: _ClassVar[int]
+    END_SAMPLE_FIELD_NUMBER: _ClassVar[int]
+    FADE_SAMPLES_FIELD_NUMBER: _ClassVar[int]
+    request_id: str
+    start_sample: int
+    end_sample: int
+    fade_samples: int
+    def __init__(self, request_id: _Optional[str] = ..., start_sample: _Optional[int] = ..., end_sample: _Optional[int] = ..., fade_samples: _Optional[int] = ...) -> None: ...
 
 class LiveOpened(_message.Message):
     __slots__ = ("session_id", "model", "fingerprint", "anchor_sample")
