@@ -1,8 +1,8 @@
 """A folder of weights: safetensors by part, and a manifest that says what they are.
 
-`manifest.json` names the configuration, the vocabulary, the licences, the
-recipe, and each file's SHA-256; the fingerprint is made from it and from what
-computes. Weights are stored in half precision, the teacher's matrices in eight
+`manifest.json` names the model, its configuration where that has another name, the
+vocabulary, the licences, the recipe, and each file's SHA-256; the fingerprint is made
+from it and from what computes. Weights are stored in half precision, the teacher's matrices in eight
 bits a number with a scale a row, and computed in single, but for the codec's
 convolutions, which use bfloat16 where the processor has it.
 """
@@ -60,7 +60,7 @@ def load_bundle(folder: Path) -> Bundle:
         CheckpointError: A file is missing, damaged, or not of this configuration.
     """
     manifest = read_manifest(folder)
-    config = _config(manifest["name"])
+    config = _config(manifest.get("config", manifest["name"]))
     card = Card(
         name=manifest["name"],
         fingerprint=_fingerprint(manifest, config),
@@ -98,7 +98,7 @@ def save_bundle(bundle: Bundle, folder: Path, provenance: Provenance) -> None:
         data = path.read_bytes()
         files[name] = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
     manifest = {
-        "name": bundle.config.name,
+        "name": bundle.card.name,
         "format": FORMAT,
         "artists": provenance.artists,
         "genres": provenance.genres,
@@ -108,6 +108,8 @@ def save_bundle(bundle: Bundle, folder: Path, provenance: Provenance) -> None:
         "recipe": provenance.recipe,
         "figures": provenance.figures,
     }
+    if bundle.card.name != bundle.config.name:
+        manifest["config"] = bundle.config.name
     text = json.dumps(manifest, indent=2, sort_keys=True) + "\n"
     (folder / MANIFEST).write_text(text, encoding="utf-8")
 

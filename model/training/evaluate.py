@@ -13,11 +13,13 @@ import torch
 from jaxtyping import Float, Float32, Int16
 
 from model.bundle import Bundle
+from model.codec import Level
 from model.similarity import mel
 from model.store import SHIPPED, load_bundle
 from model.training.losses import spectral_terms
 
 Mono = Float32[np.ndarray, " samples"]
+Codes = Int16[np.ndarray, " frames"]
 PIECE_FRAMES = 1 << 14
 """Frames encoded at once where a clip is long; levels see less than `LEAD_FRAMES` back."""
 LEAD_FRAMES = 1 << 11
@@ -30,7 +32,7 @@ _RANGE = 1e-3
 class RoundTrip:
     """A clip through one level: its codes, and the audio made of them, as long as the clip."""
 
-    codes: Int16[np.ndarray, " frames"]
+    codes: Codes
     audio: Mono
 
 
@@ -57,30 +59,38 @@ class CodecTrips:
         config = self._bundle.config.codec
         return (config.codebook_size,) * len(config.levels)
 
+    def codes(self, index: int, audio: Mono) -> Codes:
+        """Return a level's codes of a clip."""
+        return codes_of(self._bundle.codec.level(index), audio)
+
     @torch.no_grad()
     def through(self, index: int, audio: Mono) -> RoundTrip:
-        """Return a clip after one level; 0 is the finest.
-
-        Pieces overlap by more than the level sees, so their number changes nothing.
-        """
+        """Return a clip after one level; 0 is the finest."""
         level = self._bundle.codec.level(index)
-        padded = np.pad(audio, (0, -len(audio) % level.hop))
-        codes: list[torch.Tensor] = []
+        codes = codes_of(level, audio)
         made: list[torch.Tensor] = []
-        for first in range(0, len(padded) // level.hop, PIECE_FRAMES):
+        for first in range(0, len(codes), PIECE_FRAMES):
             lead = min(LEAD_FRAMES, first)
-            start, end = (
-                (first - lead) * level.hop,
-                (first + PIECE_FRAMES + LEAD_FRAMES) * level.hop,
-            )
-            found = level.encode(torch.as_tensor(padded[start:end])[None])
-            sound = level.decode(found).float()
-            codes.append(found[0, lead : lead + PIECE_FRAMES])
+            seen = codes[first - lead : first + PIECE_FRAMES + LEAD_FRAMES]
+            sound = level.decode(torch.as_tensor(seen.astype(np.int64))[None]).float()
             made.append(sound[0, lead * level.hop : (lead + PIECE_FRAMES) * level.hop])
-        return RoundTrip(
-            codes=torch.cat(codes).numpy().astype(np.int16),
-            audio=torch.cat(made).numpy()[: len(audio)],
-        )
+        return RoundTrip(codes=codes, audio=torch.cat(made).numpy()[: len(audio)])
+
+
+@torch.no_grad()
+def codes_of(level: Level, audio: Mono) -> Codes:
+    """Return the codes of audio of any length, the last frame filled up with silence.
+
+    Pieces overlap by more than the level sees, so their number changes nothing.
+    """
+    padded = np.pad(audio, (0, -len(audio) % level.hop))
+    codes: list[torch.Tensor] = []
+    for first in range(0, len(padded) // level.hop, PIECE_FRAMES):
+        lead = min(LEAD_FRAMES, first)
+        start, end = (first - lead) * level.hop, (first + PIECE_FRAMES + LEAD_FRAMES) * level.hop
+        found = level.encode(torch.as_tensor(padded[start:end])[None])
+        codes.append(found[0, lead : lead + PIECE_FRAMES])
+    return torch.cat(codes).numpy().astype(np.int16)
 
 
 def loss_figures(made: Mono, true: Mono) -> dict[str, float]:

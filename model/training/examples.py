@@ -102,7 +102,7 @@ def _item(coded: CodedExample, frames: int, random: np.random.Generator) -> _Ite
     start = first * FRAME_SAMPLES
     span = slice(first, first + frames)
     present = [index for index in range(len(STEM_KINDS)) if coded.stems[index, 0] >= 0]
-    target, given = _roles(present, random)
+    target, given = roles_of(present, random)
     codes = coded.mix[span] if target == 0 else coded.stems[target - 1, span]
     stems = np.full((len(TARGETS), frames), -1, np.int64)
     for kind in given:
@@ -110,14 +110,14 @@ def _item(coded: CodedExample, frames: int, random: np.random.Generator) -> _Ite
     notes = example.notes
     if target:
         notes = notes[notes[:, 5] == target - 1]
-    known = _known(frames // GROUP, random)
+    known = np.arange(frames // GROUP) >= known_from(frames // GROUP, random)
     roll = roll_of(notes, start, frames // GROUP)
     played = np.repeat(played_of(roll), GROUP, axis=0)
     if random.random() < UNNAMED_SHARE:
         roll[:, HIT_FAST.start :] = 0
     audio = example.mix() if target == 0 else example.stem(STEM_KINDS[target - 1])
     assert audio is not None
-    labelled = random.random() < 0.7
+    labelled = random.random() < 0.7 and bool(example.labels.composer)
     return _Item(
         codes=codes,
         audio=audio[start : start + frames * FRAME_SAMPLES].astype(np.float32),
@@ -134,7 +134,11 @@ def _item(coded: CodedExample, frames: int, random: np.random.Generator) -> _Ite
     )
 
 
-def _roles(present: list[int], random: np.random.Generator) -> tuple[int, list[int]]:
+def roles_of(present: Sequence[int], random: np.random.Generator) -> tuple[int, list[int]]:
+    """Return what a stretch is of (0 the mix, else a stem's number + 1), and the stems it is told.
+
+    Of fewer than two stems there is nothing to go by.
+    """
     if len(present) < 2 or random.random() < 0.72:
         return 0, []
     chosen = present[random.integers(len(present))]
@@ -143,14 +147,12 @@ def _roles(present: list[int], random: np.random.Generator) -> tuple[int, list[i
     return chosen + 1, given
 
 
-def _known(groups: int, random: np.random.Generator) -> np.ndarray:
+def known_from(groups: int, random: np.random.Generator) -> int:
+    """Return the roll frame from which on notes are told: often all, sometimes none."""
     draw = random.random()
-    known = np.zeros(groups, bool)
     if draw < 0.55:
-        known[:] = True
-    elif draw < 0.85:
-        known[random.integers(groups) :] = True
-    return known
+        return 0
+    return int(random.integers(groups)) if draw < 0.85 else groups
 
 
 def _stack(rows: Sequence[np.ndarray]) -> Tensor:

@@ -16,13 +16,20 @@ from model.similarity import mel_similarity
 from model.training.codec import random_clips
 from model.training.codes import CodedExample, open_coded
 from model.training.examples import random_batch
-from model.training.finisher import FRAME_SAMPLES, LEAD_FRAMES, TAIL_FRAMES, random_crops
+from model.training.finisher import (
+    FRAME_SAMPLES,
+    LEAD_FRAMES,
+    TAIL_FRAMES,
+    drawn_crops,
+    random_crops,
+)
 from model.training.losses import snr_db, spectral_terms
 from model.training.prior import BITS, frame_conditions
 from model.training.student import shown_frames
 
 CLIP_SAMPLES = 32_768
 CLIPS = 48
+BATCHES = 12
 ROWS = 16
 
 
@@ -33,8 +40,8 @@ def held_out_figures(bundle: Bundle, data: Path) -> dict[str, float]:
     figures: dict[str, float] = {}
     for index in range(TOP + 1):
         figures |= _codec_figures(bundle.codec.level(index), index, examples)
-    figures |= _prior_figures(bundle, coded)
-    figures |= _finisher_figures(bundle, coded)
+    figures |= code_figures(bundle, coded)
+    figures |= finisher_figures(bundle, coded)
     return {name: round(value, 3) for name, value in figures.items()}
 
 
@@ -55,13 +62,14 @@ def _codec_figures(level: Level, index: int, examples: Sequence[Example]) -> dic
     }
 
 
-def _prior_figures(bundle: Bundle, coded: Sequence[CodedExample]) -> dict[str, float]:
+def code_figures(bundle: Bundle, coded: Sequence[CodedExample]) -> dict[str, float]:
+    """Return how well the top prior and the student foretell codes of random stretches."""
     numbers = np.random.default_rng(5)
     frames = ROWS * bundle.student.config.chunk_frames()
     top: list[float] = []
     student: list[float] = []
     first: list[float] = []
-    for _ in range(12):
+    for _ in range(BATCHES):
         batch = random_batch(coded, 4, frames, bundle.codebook, numbers)
         start = bundle.top.start_vector(batch.inputs.artist, batch.inputs.genre)
         logits = bundle.top(batch.codes, start, frame_conditions(bundle.top, batch.inputs))
@@ -85,17 +93,24 @@ def _bits(logits: Tensor, codes: Tensor) -> float:
     return float(F.cross_entropy(logits.float(), codes)) * BITS
 
 
-def _finisher_figures(bundle: Bundle, coded: Sequence[CodedExample]) -> dict[str, float]:
-    crops = random_crops(coded, CLIPS, np.random.default_rng(5))
+def finisher_figures(
+    bundle: Bundle, coded: Sequence[CodedExample], *, drawn: bool = False
+) -> dict[str, float]:
+    """Return how the finisher plays random stretches, from true codes or from the student's."""
+    numbers = np.random.default_rng(5)
+    crops = (
+        drawn_crops(bundle.student, coded, CLIPS, numbers)
+        if drawn
+        else random_crops(coded, CLIPS, numbers)
+    )
     inner = slice(LEAD_FRAMES * FRAME_SAMPLES, -TAIL_FRAMES * FRAME_SAMPLES)
-    decoded = bundle.codec.level(TOP).decode(crops.codes)
-    heard = torch.zeros_like(crops.codes, dtype=torch.bool)
+    by_sampler = torch.full(crops.codes.shape, drawn)
     material = Material(
         codes=crops.codes,
         played=crops.played,
-        drawn=heard,
-        decoded=decoded,
-        trusted=~heard,
+        drawn=by_sampler,
+        decoded=bundle.codec.level(TOP).decode(crops.codes).float(),
+        trusted=~by_sampler,
         memory=crops.memory,
         remembered=crops.remembered,
     )
@@ -103,7 +118,8 @@ def _finisher_figures(bundle: Bundle, coded: Sequence[CodedExample]) -> dict[str
     true = crops.audio[:, inner]
     terms = spectral_terms(made, true)
     pairs = zip(made, true, strict=True)
+    name = "finisher_drawn" if drawn else "finisher"
     return {
-        "finisher_log_magnitude_nepers": float(terms.log_magnitude),
-        "finisher_mel_similarity": float(np.mean([mel_similarity(a, b) for a, b in pairs])),
+        f"{name}_log_magnitude_nepers": float(terms.log_magnitude),
+        f"{name}_mel_similarity": float(np.mean([mel_similarity(a, b) for a, b in pairs])),
     }
