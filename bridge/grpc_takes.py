@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from bridge import codes_file
+from bridge.entries import TakeQuery
 from bridge.errors import InvalidRequestError, blaming
 from bridge.grpc_gate import Call, Verb, rendered
 from bridge.job_messages import message_of_take, verdict_of
@@ -21,7 +22,7 @@ from bridge.messages import MAX_OUTGOING_BYTES
 from bridge.ports import Conditions, Plan
 from bridge.request import RenderRequest, TakePoint
 from bridge.request_messages import num_samples_of, plan_of, tempo_map_of
-from bridge.store import TakeQuery, TakeStore
+from bridge.store import TakeStore
 from bridge.takes import Take
 from bridge.upload import check_id
 from protos import bridge_pb2

@@ -6,11 +6,11 @@ Knows no socket, no engine and no model.
 from collections.abc import Sequence
 from typing import Final
 
+from bridge.entries import TakeEntry, Verdict
 from bridge.errors import InvalidRequestError
 from bridge.jobs import JobInfo, JobState
 from bridge.messages import message_of_word
 from bridge.request_messages import message_of_plan
-from bridge.store import TakeEntry, Verdict
 from protos import bridge_pb2
 
 _STATES: Final = {

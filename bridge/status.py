@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from bridge.engine import EngineStats
+from bridge.entries import TakeEntry
 from bridge.jobs import JobInfo
 from bridge.ports import ModelInfo
-from bridge.store import StoreStats, TakeEntry
+from bridge.store import StoreStats
 
 SERVING: Final = "serving"
 PAGE_SECONDS: Final = 5

@@ -10,37 +10,30 @@ import sqlite3
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
 from bridge import request_file
 from bridge.database import Database, Row
+from bridge.entries import TakeEntry, TakeQuery, Verdict
 from bridge.errors import InvalidRequestError, NotFoundError, NotReadyError, StorageError
 from bridge.jobs import JobInfo
 from bridge.ledger import JobLedger
 from bridge.legacy import take_over
 from bridge.objects import Objects
 from bridge.request import RenderRequest
+from bridge.reserve import Reserve
 from bridge.schema import MIGRATIONS
 from bridge.takes import Take, from_record, request_digest, to_record
 
 log = logging.getLogger(__name__)
 
 DATABASE: Final = "bridge.sqlite3"
+RESERVE: Final = "reserve.bin"
 MAX_NAME_CHARACTERS: Final = 200
-RESERVE_BYTES: Final = 256 * 1024
 ABANDONED_SECONDS: Final = 3600.0
 FRESH_SECONDS: Final = 3600.0
 """A take this young is never removed unasked: who made it may not have looked at it yet."""
-
-
-class Verdict(StrEnum):
-    """What a listener thinks of a take."""
-
-    NONE = ""
-    KEEP = "keep"
-    REJECT = "reject"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,29 +58,6 @@ class StoreLimits:
         for name in ("max_bytes", "max_takes", "max_jobs"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, at least 1 is needed")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TakeEntry:
-    """A take without its codes, and what was said of it."""
-
-    take: Take
-    created_s: float
-    """Unix time."""
-    verdict: Verdict
-    name: str
-    used_bytes: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TakeQuery:
-    """Which takes to list; what is None is not asked."""
-
-    verdict: Verdict | None = None
-    parent: str | None = None
-    name: str | None = None
-    before_s: float | None = None
-    limit: int = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,8 +96,8 @@ class TakeStore:
         self._results.mkdir(parents=True, exist_ok=True)
         self._now = now
         self._objects = Objects(root / "objects")
-        self._reserve = root / "reserve.bin"
-        self._keep_reserve()
+        self._reserve = Reserve(root / RESERVE)
+        self._reserve.hold()
         self._database = Database(root / DATABASE, MIGRATIONS)
         self.jobs = JobLedger(root, self._database, self._objects, now)
         self._objects.remove_unfinished(now() - ABANDONED_SECONDS)
@@ -179,17 +149,11 @@ class TakeStore:
     def entries(self, query: TakeQuery | None = None) -> tuple[TakeEntry, ...]:
         """Return the takes asked for, newest first."""
         query = query or TakeQuery()
-        asked = {
-            "verdict = ?": query.verdict,
-            "parent = ?": query.parent,
-            "name = ?": query.name,
-            "created_s < ?": query.before_s,
-        }
-        given = {clause: value for clause, value in asked.items() if value is not None}
-        where = f"WHERE {' AND '.join(given)}" if given else ""
+        asked = query.asked()
+        where = f"WHERE {' AND '.join(asked)}" if asked else ""
         rows = self._database.rows(
             f"SELECT * FROM takes {where} ORDER BY created_s DESC, rowid DESC LIMIT ?",
-            (*given.values(), query.limit),
+            (*asked.values(), query.limit),
         )
         return tuple(_entry_from(row) for row in rows)
 
@@ -262,12 +226,11 @@ class TakeStore:
         try:
             self._forget(take_id)
         except StorageError:
-            # Where the disk is full, room must be made before anything can be deleted.
-            self._reserve.unlink(missing_ok=True)
+            self._reserve.release()
             self._forget(take_id)
         self.audio_path(take_id).unlink(missing_ok=True)
         self.jobs.sweep((row["codes"], row["inputs"]))
-        self._keep_reserve()
+        self._reserve.hold()
 
     def _forget(self, take_id: str) -> None:
         try:
@@ -275,15 +238,6 @@ class TakeStore:
                 connection.execute("DELETE FROM takes WHERE id = ?", (take_id,))
         except sqlite3.IntegrityError as error:
             raise NotReadyError(f"another take or job departs from the take {take_id}") from error
-
-    def _keep_reserve(self) -> None:
-        """Hold a little of the disk back, so that takes can be deleted when it is full."""
-        if not self._reserve.exists():
-            try:
-                self._reserve.write_bytes(bytes(RESERVE_BYTES))
-            except OSError as error:
-                log.warning("no room is held back for deleting takes: %s", error)
-                self._reserve.unlink(missing_ok=True)
 
     def tidy(self) -> int:
         """Return how many takes were removed to come under the limits.

@@ -10,9 +10,9 @@ import psutil
 
 from bridge.config import APPLICATION
 from bridge.engine import Engine
+from bridge.entries import TakeQuery
 from bridge.midi.service import MidiStatus
 from bridge.status import ServerStatus
-from bridge.store import TakeQuery
 
 MAX_ROWS: Final = 25
 """Jobs and takes on the page, newest first."""

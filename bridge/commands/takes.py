@@ -16,9 +16,10 @@ from bridge.app.workbench import engine_alone
 from bridge.audio_file import write_whole
 from bridge.commands.console import note, say
 from bridge.config import default_spool
+from bridge.entries import TakeEntry, TakeQuery, Verdict
 from bridge.errors import InvalidRequestError, NotReadyError
 from bridge.request import Done
-from bridge.store import TakeEntry, TakeQuery, TakeStore, Verdict
+from bridge.store import TakeStore
 from bridge.takes import to_record
 
 DIFFERENT: Final = 1

@@ -20,6 +20,7 @@ from typing import Any, Final, TypeAlias
 from bridge import logs
 from bridge.edge import failures_told
 from bridge.engine import Engine
+from bridge.entries import Verdict
 from bridge.errors import BridgeError, BusyError, NotFoundError, NotReadyError, StoppingError
 from bridge.midi import requests
 from bridge.midi.clock import QUIRKS, Clock, hear
@@ -31,7 +32,6 @@ from bridge.midi.ports import InPort, OpenPort, open_input
 from bridge.midi.requests import Moment
 from bridge.midi.rows import KNOBS, Command, MidiMap, Preset
 from bridge.request import Done, RenderRequest
-from bridge.store import Verdict
 
 log = logging.getLogger(__name__)
 

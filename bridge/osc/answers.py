@@ -5,12 +5,12 @@ Knows no socket; an answer is an address and its arguments.
 
 from typing import Final, TypeAlias
 
+from bridge.entries import TakeEntry
 from bridge.errors import BridgeError
 from bridge.limits import MAX_ID_CHARACTERS
 from bridge.osc.packet import Argument
 from bridge.ports import ModelInfo
 from bridge.request import Accepted, Done, Progress
-from bridge.store import TakeEntry
 
 MAX_TEXT_CHARACTERS: Final = 800
 """So that an answer fits into one datagram."""

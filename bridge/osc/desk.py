@@ -12,6 +12,7 @@ from typing import Any, Final, TypeAlias
 
 from bridge.edge import failures_told
 from bridge.engine import Engine
+from bridge.entries import TakeQuery, Verdict
 from bridge.errors import (
     BridgeError,
     BusyError,
@@ -36,7 +37,6 @@ from bridge.osc.render import (
 )
 from bridge.osc.values import write
 from bridge.request import RenderRequest
-from bridge.store import TakeQuery, Verdict
 
 PROTOCOL: Final = "jukebox.bridge.v1"
 MARKS: Final = ("keep", "reject", "none")

@@ -1,17 +1,20 @@
 import json
 import sqlite3
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from fakes import counting_info
 
+from bridge.database import Database
+from bridge.entries import TakeQuery, Verdict
 from bridge.errors import ConflictError, NotFoundError, NotReadyError, StorageError
 from bridge.jobs import Checkpoint, JobInfo, JobState
 from bridge.ports import Conditions, Plan
 from bridge.render import ground_of, likeness_of, place
 from bridge.request import Prime, RenderRequest, TakePoint
-from bridge.store import DATABASE, FRESH_SECONDS, StoreLimits, TakeQuery, TakeStore, Verdict
+from bridge.store import DATABASE, FRESH_SECONDS, RESERVE, StoreLimits, TakeStore
 from bridge.takes import Take, request_digest, summary, take_id
 
 INFO = counting_info()
@@ -367,6 +370,35 @@ def test_a_disk_that_is_full_is_told_and_leaves_all_as_it_was(store, tmp_path, m
     assert not [p for p in tmp_path.rglob("*") if p.name.startswith(".unfinished")]
     assert store.load(kept.id) == kept
     assert store.check() == ()
+
+
+def test_where_the_disk_refuses_to_delete_the_room_held_back_is_given_up_for_it(
+    store, tmp_path, monkeypatch
+):
+    take, reserve = keep(store, 1), tmp_path / RESERVE
+    transaction = Database.transaction
+
+    @contextmanager
+    def refused_while_room_is_held(self):
+        if reserve.exists():
+            raise StorageError("the disk is full")
+        with transaction(self) as connection:
+            yield connection
+
+    assert reserve.exists()
+    with monkeypatch.context() as patched:
+        patched.setattr(Database, "transaction", refused_while_room_is_held)
+        store.delete(take.id)
+    assert store.ids() == ()
+    assert not list((tmp_path / "objects").rglob("*.*"))
+    assert reserve.exists()
+
+
+def test_room_that_could_not_be_held_is_held_when_a_deletion_makes_some(store, tmp_path):
+    take, reserve = keep(store, 1), tmp_path / RESERVE
+    reserve.unlink()
+    store.delete(take.id)
+    assert reserve.exists()
 
 
 def test_a_request_finds_the_codes_it_made_under_whatever_name_it_comes(store):

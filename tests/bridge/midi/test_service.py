@@ -13,10 +13,11 @@ from bridge.admission import EngineLimits
 from bridge.audio_file import AudioClip, Provenance, read_audio, read_time_reference, write_audio
 from bridge.edge import INTERNAL_TEXT
 from bridge.engine import Engine
+from bridge.entries import Verdict
 from bridge.errors import InvalidRequestError, NotFoundError, NotReadyError
 from bridge.midi.ports import Loopback
 from bridge.midi.service import MAX_RUNNING, MidiServer, MidiSettings
-from bridge.store import TakeStore, Verdict
+from bridge.store import TakeStore
 
 RATE = 44_100
 NOBODY = Provenance(model="none", fingerprint="", seed=0, request_id="", licence="")
