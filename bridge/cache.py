@@ -19,7 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Generic, TypeAlias
 
-from bridge.ports import Conditions, ModelInfo, Mono, S
+from bridge.ports import Conditions, ModelInfo, Mono, Plan, S
 from bridge.request import RenderRequest
 from bridge.takes import described_conditions
 
@@ -28,8 +28,8 @@ STRIDE: Final = 8
 
 Keys: TypeAlias = tuple[bytes, ...]
 """One hash for each whole block of a prime: of that block and all before it."""
-Find: TypeAlias = Callable[[RenderRequest, str], bytes | None]
-"""Gives the codes of the take that a request made before, under a model's fingerprint."""
+Find: TypeAlias = Callable[[str, Plan, str], bytes | None]
+"""Gives the codes of a take by its request's digest, its plan and its model's fingerprint."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +54,8 @@ class Prefilled(Generic[S]):
 
     state: S
     fed_blocks: int
+    fidelity: float | None = None
+    """How well the codec reproduces the prime, if that was measured already."""
 
 
 class Caches(Generic[S]):
@@ -109,14 +111,15 @@ class Caches(Generic[S]):
                 self._used_bytes -= freed
                 self._evictions += 1
 
-    def answer(self, request: RenderRequest, fingerprint: str) -> bytes | None:
+    def answer(self, request: RenderRequest, digest: str, fingerprint: str) -> bytes | None:
         """Return the codes of the take that a request made before; it blocks, for it reads a disk.
 
-        A request whose seed was drawn asks for something new each time.
+        A request whose seed was drawn asks for something new each time, and so does one
+        without a digest.
         """
-        if request.seed_drawn or not self._limit_bytes:
+        if request.seed_drawn or not digest or not self._limit_bytes:
             return None
-        codes = self._find(request, fingerprint)
+        codes = self._find(digest, request.plan, fingerprint)
         with self._lock:
             self._take_hits += codes is not None
             self._take_misses += codes is None

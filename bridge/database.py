@@ -22,7 +22,10 @@ FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 class Database:
-    """A connection that threads share, one transaction at a time."""
+    """Two connections that threads share: one transaction at a time, and queries beside it.
+
+    A query sees what was committed before it; it waits for no disk.
+    """
 
     def __init__(self, path: Path, migrations: Sequence[Migration]) -> None:
         """Open the file, made if it is missing, and bring its schema up to date.
@@ -36,15 +39,14 @@ class Database:
             StorageError: The disk is full or refuses.
         """
         self._path = path
-        self._lock = threading.RLock()
+        self._lock, self._reading = threading.RLock(), threading.Lock()
         with storage_errors(f"open {path.name}"):
-            self._connection = sqlite3.connect(
-                path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
-            )
-            self._connection.row_factory = sqlite3.Row
+            self._connection = _connected(path)
             for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
                 self._connection.execute(f"PRAGMA {pragma}")
         self._migrate(migrations)
+        with storage_errors(f"open {path.name}"):
+            self._reader = _connected(path)
 
     @contextmanager
     def transaction(self) -> Generator[sqlite3.Connection]:
@@ -68,8 +70,8 @@ class Database:
         Raises:
             StorageError: The disk refuses.
         """
-        with self._lock, storage_errors(f"read {self._path.name}"):
-            return [dict(row) for row in self._connection.execute(sql, values)]
+        with self._reading, storage_errors(f"read {self._path.name}"):
+            return [dict(row) for row in self._reader.execute(sql, values)]
 
     def check(self) -> tuple[str, ...]:
         """Return what is wrong with the file: damage, and references to nothing."""
@@ -84,7 +86,8 @@ class Database:
 
     def close(self) -> None:
         """Close the file; a second time changes nothing."""
-        with self._lock:
+        with self._lock, self._reading:
+            self._reader.close()
             self._connection.close()
 
     def _commit(self) -> None:
@@ -109,6 +112,14 @@ class Database:
             for migration in migrations[version:]:
                 migration(connection)
             connection.execute(f"PRAGMA user_version = {len(migrations)}")
+
+
+def _connected(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(
+        path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
+    )
+    connection.row_factory = sqlite3.Row
+    return connection
 
 
 @contextmanager

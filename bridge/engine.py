@@ -1,4 +1,4 @@
-"""The render loop: takes jobs in, runs them beside each other, keeps them over a crash.
+"""The render loop: runs jobs beside each other, and tells of them while they run and after.
 
 Two threads do all the work, one for the model and one for sound; no coroutine
 waits on either. A job is on disk before its caller hears of it; it ends as a
@@ -7,7 +7,6 @@ torch and no wall clock (it is given one).
 """
 
 import asyncio
-import logging
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from functools import partial
@@ -15,37 +14,23 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from bridge import codes_file
-from bridge.admission import (
-    EngineLimits,
-    check_file,
-    check_maker,
-    check_parent,
-    check_request,
-    new_info,
-)
+from bridge.admission import EngineLimits, check_maker
 from bridge.cache import Caches, Prefilled
-from bridge.endings import accepted_from, done_from, done_of, ended, error_of
-from bridge.errors import (
-    BridgeError,
-    ConflictError,
-    JobCancelledError,
-    NotReadyError,
-    StoppingError,
-)
+from bridge.endings import accepted_from, done_from, done_of, error_of
+from bridge.errors import JobCancelledError, StoppingError
 from bridge.job import Job
 from bridge.jobs import JobInfo, JobState
 from bridge.keeping import Tools, write_take
 from bridge.pace import Pace
 from bridge.ports import Generator, LevelCodes, ModelInfo, S
+from bridge.reception import Reception
 from bridge.replay import Listener
-from bridge.request import AudioBlock, Done, RenderEvent, RenderRequest, TakePoint
+from bridge.request import AudioBlock, Done, RenderEvent, RenderRequest
 from bridge.roster import EngineStats, Roster
-from bridge.session import Session
 from bridge.store import TakeStore
-from bridge.takes import Take, codes_of_take, request_digest
+from bridge.takes import Take, codes_of_take
 from bridge.workers import Worker
 
-log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 SETUP = "setup"
@@ -83,9 +68,8 @@ class Engine(Generic[S]):
             checkpoint_seconds=limits.checkpoint_seconds,
             caches=Caches(limits.cache_bytes, store.codes_for),
         )
-        self._limits = limits
         self._roster = Roster(self._tools, limits)
-        self._keys = asyncio.Lock()
+        self._reception = Reception(self._tools, self._roster, limits)
         self._warm = False
         self._stopping = False
 
@@ -130,7 +114,7 @@ class Engine(Generic[S]):
             DeadlineError: The request's deadline passed.
             JobCancelledError: Somebody else cancelled the job.
         """
-        job, info = await self._admit(request, reads=True, prefilled=prefilled)
+        job, info = await self._taken(request, reads=True, prefilled=prefilled)
         if job is None:
             async with aclosing(self.watch(info.id)) as events:
                 async for event in events:
@@ -150,7 +134,7 @@ class Engine(Generic[S]):
         Raises:
             BridgeError: As `render` does.
         """
-        job, info = await self._admit(request, reads=False)
+        job, info = await self._taken(request, reads=False)
         if job is None:
             return info
         if job.session.kept is not None:
@@ -301,7 +285,7 @@ class Engine(Generic[S]):
         ends as it would have ended, and its key finds it.
         """
         infos = await asyncio.to_thread(self.store.jobs.adopt)
-        resumed = [await self._take_up(info) for info in infos]
+        resumed = [await self._reception.take_up(info) for info in infos]
         return sum(resumed)
 
     async def idle(self) -> None:
@@ -327,93 +311,12 @@ class Engine(Generic[S]):
         await self._tools.sound.close()
         await asyncio.to_thread(self.store.jobs.close)
 
-    async def _admit(
+    async def _taken(
         self, request: RenderRequest, *, reads: bool, prefilled: Prefilled[S] | None = None
     ) -> tuple[Job[S] | None, JobInfo]:
-        """Return the new job of a request, or None and what its key named before."""
         if self._stopping:
             raise StoppingError("the engine is closing and takes no more requests")
-        check_request(request, self.info)
-        if not request.idempotency_key:
-            job = self._begin(request, await self._parent(request), prefilled, reads=reads)
-            return job, job.session.info
-        async with self._keys:
-            known = await self._known(request)
-            if known is not None:
-                return None, known
-            job = self._begin(request, await self._parent(request), prefilled, reads=reads)
-            # The key is taken when the row is there.
-            if job.session.kept is not None:
-                await asyncio.wait([job.session.kept])
-            return job, job.session.info
-
-    async def _known(self, request: RenderRequest) -> JobInfo | None:
-        key = request.idempotency_key
-        found = await asyncio.to_thread(self.store.jobs.by_key, key)
-        if found is None:
-            return None
-        info, digest = found
-        if digest != await asyncio.to_thread(request_digest, request):
-            raise ConflictError(
-                f"the idempotency key {key[:80]!r} named another request, the job {info.id}; "
-                "a new request needs a new key",
-                field="idempotency_key",
-            )
-        return info
-
-    async def _parent(self, request: RenderRequest) -> Take | None:
-        if not isinstance(request.source, TakePoint):
-            return None
-        parent = await asyncio.to_thread(self.store.load, request.source.take_id)
-        check_parent(request, parent, self.info)
-        return parent
-
-    def _begin(
-        self,
-        request: RenderRequest,
-        parent: Take | None,
-        prefilled: Prefilled[S] | None,
-        *,
-        reads: bool,
-    ) -> Job[S]:
-        """Return a job that runs or waits, and is being written down."""
-        info = new_info(request, parent, self.info, self.store.jobs.now())
-        check_file(request, info.splice_sample)
-        self._roster.check_room(request)
-        session = Session(info, request, self._limits.max_events)
-        job = Job(session, self._tools, parent, prefilled)
-        if reads:
-            session.listeners = 1
-        else:
-            session.events.leave()
-        keeping = asyncio.create_task(asyncio.to_thread(self._keep, session.info, request))
-        session.kept = keeping
-        self._roster.enter(job)
-        return job
-
-    def _keep(self, info: JobInfo, request: RenderRequest) -> None:
-        self.store.check_room()
-        self.store.jobs.add(info, request, request_digest(request))
-
-    async def _take_up(self, info: JobInfo) -> bool:
-        """Return whether a job of a dead server goes on here."""
-        try:
-            if info.fingerprint != self.info.fingerprint:
-                raise NotReadyError(
-                    f"the job was begun with the model {info.model} ({info.fingerprint}), loaded "
-                    f"is {self.info.name} ({self.info.fingerprint}): its bytes would be others"
-                )
-            request = await asyncio.to_thread(self.store.jobs.request, info.id)
-            parent = await self._parent(request)
-        except BridgeError as error:
-            log.warning("%s cannot go on: %s", info.id, error)
-            failed = ended(info, error, cancelled=False)
-            await asyncio.to_thread(self.store.jobs.end, failed)
-            return False
-        session = Session(info, request, self._limits.max_events)
-        session.events.leave()
-        self._roster.enter(Job(session, self._tools, parent))
-        return True
+        return await self._reception.admit(request, reads=reads, prefilled=prefilled)
 
     async def _watch_ended(
         self, job_id: str, from_sample: int | None

@@ -131,7 +131,7 @@ class Roster(Generic[S]):
         """Return where a job stands."""
         session = job.session
         waits = session.state is SessionState.QUEUED
-        progress = session.progress or job.meter.progress("")
+        progress = job.progress()
         queued = session.queued if waits else None
         return replace(
             session.info,

@@ -61,6 +61,7 @@ class Session:
     Attributes:
         info: What was known of the job when it was taken.
         request: What was asked.
+        digest: Of all that decides the result; empty where nothing shall find it again.
         events: For its one first reader, which holds the job up if it is slow.
         news: Rung at every change, for all others.
         listeners: How many hear it, the first reader among them.
@@ -71,9 +72,12 @@ class Session:
         over: Set once all is written down.
     """
 
-    def __init__(self, info: JobInfo, request: RenderRequest, max_events: int) -> None:
+    def __init__(
+        self, info: JobInfo, request: RenderRequest, max_events: int, digest: str = ""
+    ) -> None:
         self.info = info
         self.request = request
+        self.digest = digest
         self.events = Outbox(max_events)
         self.state = SessionState.QUEUED
         self.news = Bell()

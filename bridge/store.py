@@ -21,10 +21,11 @@ from bridge.jobs import JobInfo
 from bridge.ledger import JobLedger
 from bridge.legacy import take_over
 from bridge.objects import Objects
+from bridge.ports import Plan
 from bridge.request import RenderRequest
 from bridge.reserve import Reserve
 from bridge.schema import MIGRATIONS
-from bridge.takes import Take, from_record, request_digest, to_record
+from bridge.takes import Take, from_record, to_record
 
 log = logging.getLogger(__name__)
 
@@ -170,22 +171,23 @@ class TakeStore:
             raise NotReadyError(f"the first version made the take {take_id} and kept no prime")
         return request_file.from_bytes(self._objects.get(inputs))
 
-    def codes_for(self, request: RenderRequest, fingerprint: str) -> bytes | None:
+    def codes_for(self, digest: str, plan: Plan, fingerprint: str) -> bytes | None:
         """Return the codes of a take that the same request made, None if there is none.
 
         Codes that are damaged count as none: they can be made again.
 
         Args:
-            request: Whoever asks, and under whatever name.
+            digest: Of the request, whoever asks and under whatever name.
+            plan: That the take must have been made with.
             fingerprint: Of the model that must have made the take.
         """
-        for take_id in self.jobs.takes_by_digest(request_digest(request)):
+        for take_id in self.jobs.takes_by_digest(digest):
             try:
                 take = self.load(take_id)
             except (NotFoundError, StorageError) as error:
                 log.warning("the take %s cannot answer: %s", take_id, error)
                 continue
-            if take.fingerprint == fingerprint:
+            if (take.fingerprint, take.plan) == (fingerprint, plan):
                 return take.codes
         return None
 

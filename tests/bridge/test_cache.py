@@ -35,7 +35,7 @@ def keys_of(sound, conditions=None, anchor=0, **changes):
 
 
 def caches(limit=10_000, found=None):
-    return Caches(limit, lambda request, fingerprint: found)
+    return Caches(limit, lambda digest, plan, fingerprint: found)
 
 
 def request(**changes):
@@ -113,7 +113,7 @@ def test_a_budget_of_nothing_switches_both_caches_off():
     cache, keys = caches(limit=0, found=b"codes"), keys_of(audio(2))
     cache.keep(keys, 2, Page("a", nbytes=0))
     assert cache.longest(keys) is None
-    assert cache.answer(request(), "f") is None
+    assert cache.answer(request(), "d", "f") is None
     assert cache.stats().cache_misses == cache.stats().take_misses == 0
 
 
@@ -164,9 +164,10 @@ def test_only_whole_blocks_have_keys_and_models_that_do_not_stream_have_none():
     assert caches().longest(()) is None
 
 
-def test_a_take_answers_unless_the_seed_was_drawn():
+def test_a_take_answers_unless_the_seed_was_drawn_or_nothing_was_kept():
     cache = caches(found=b"codes")
-    assert cache.answer(request(), "f") == b"codes"
-    assert cache.answer(request(seed_drawn=True), "f") is None
-    assert caches(found=None).answer(request(), "f") is None
+    assert cache.answer(request(), "", "f") is None
+    assert cache.answer(request(), "d", "f") == b"codes"
+    assert cache.answer(request(seed_drawn=True), "d", "f") is None
+    assert caches(found=None).answer(request(), "d", "f") is None
     assert (cache.stats().take_hits, cache.stats().take_misses) == (1, 0)
