@@ -282,6 +282,18 @@ class Generator(Protocol[S]):
         """Return the state after hearing more of the prime, encoded and prefilled."""
         ...
 
+    def steer(self, state: S, conditions: Conditions) -> S:
+        """Return the state that goes on under other conditions; what it has heard stays heard.
+
+        Asked before a state generates, of models that stream only. Where the conditions
+        differ after the last sample fed alone, it is the state of who knew them all along.
+
+        Raises:
+            UnsupportedError: A condition that this model cannot use, by name.
+            NotFoundError: A label outside the vocabulary.
+        """
+        ...
+
     def step(self, states: Sequence[S], plan: Plan) -> list[StepResult[S]]:
         """Return the states one step further: one chunk, level and pass.
 

@@ -90,6 +90,7 @@ class CountingGenerator:
         self.order: list[int] = []
         """Seeds of the plans in the order of their steps: who was served when."""
         self.opened: list[tuple[Conditions, int]] = []
+        self.steered: list[tuple[Conditions, int]] = []
         self.ends: list[int | None] = []
         self.fed: list[Mono] = []
         self.decoded: list[int] = []
@@ -122,6 +123,11 @@ class CountingGenerator:
             raise ValueError("fed after generation began")
         self.fed.append(audio)
         return self._moved(state, fed_samples=state.fed_samples + audio.shape[0])
+
+    def steer(self, state: CountingState, conditions: Conditions) -> CountingState:
+        self._count("steer")
+        self.steered.append((conditions, state.fed_samples))
+        return state
 
     def step(self, states: Sequence[CountingState], plan: Plan) -> list[StepResult[CountingState]]:
         before = self._count("step")

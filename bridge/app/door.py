@@ -5,6 +5,7 @@ names become rows here. Torch is imported when a model is loaded, not before.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -105,6 +106,15 @@ class ShippedGenerator:
     def feed(self, state: "TimelineState", audio: Mono) -> "TimelineState":
         """Return the state after hearing more."""
         return self._model.feed(state, audio)
+
+    def steer(self, state: "TimelineState", conditions: Conditions) -> "TimelineState":
+        """Return the state that goes on under other conditions.
+
+        Raises:
+            NotFoundError: A label outside the vocabulary.
+            UnsupportedError: A condition that this model cannot use, by name.
+        """
+        return replace(state, known=known_of(conditions, self._info))
 
     def step(
         self, states: Sequence["TimelineState"], plan: Plan
@@ -303,6 +313,11 @@ class TranslatedGenerator:
         """Return the state after hearing more."""
         with translated_errors():
             return self._generator.feed(state, audio)
+
+    def steer(self, state: Any, conditions: Conditions) -> Any:  # noqa: ANN401 - opaque
+        """Return the state that goes on under other conditions."""
+        with translated_errors():
+            return self._generator.steer(state, conditions)
 
     def step(self, states: Sequence[Any], plan: Plan) -> list[StepResult[Any]]:
         """Return the states one step further."""

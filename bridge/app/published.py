@@ -95,6 +95,11 @@ class PublishedGenerator:
         """Return the state after hearing more; encoded once it is all there."""
         return self._model.feed(state, audio)
 
+    def steer(self, state: OfflineState, conditions: Conditions) -> OfflineState:
+        """Refuse: a piece is made under the conditions that it was opened with."""
+        del state, conditions
+        raise UnsupportedError(f"the model {self._info.name} takes no conditions while it plays")
+
     def step(self, states: Sequence[OfflineState], plan: Plan) -> list[StepResult[OfflineState]]:
         """Return the states one step further: a few codes of one level, or less."""
         made = [self._model.step(state, self._plan(plan, state)) for state in states]

@@ -177,6 +177,10 @@ class ReplicatedGenerator:
         """Return the state after hearing more."""
         return self._make("feed", state, audio)[0]
 
+    def steer(self, state: RemoteState, conditions: Conditions) -> RemoteState:
+        """Return the state that goes on under other conditions."""
+        return self._make("steer", state, conditions)[0]
+
     def step(self, states: Sequence[RemoteState], plan: Plan) -> list[StepResult[RemoteState]]:
         """Return the states one step further."""
         made = [self._make("step", state, plan) for state in states]
