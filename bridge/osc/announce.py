@@ -33,9 +33,6 @@ class Announcer:
         """
         address = "127.0.0.1" if host == "localhost" else host
         try:
-            # An address that is not ours would leave zeroconf's own socket open behind it.
-            with socket.socket(_family(address), socket.SOCK_DGRAM) as tried:
-                tried.bind((address, 0))
             self._zeroconf = AsyncZeroconf(interfaces=[address])
             for kind, port in ports.items():
                 # Its type is not all known.
@@ -56,7 +53,7 @@ class Announcer:
 
 
 def _info(name: str, kind: str, address: str, port: int) -> AsyncServiceInfo:
-    family = _family(address)
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
     return AsyncServiceInfo(
         kind,
         f"{name}.{kind}",
@@ -65,7 +62,3 @@ def _info(name: str, kind: str, address: str, port: int) -> AsyncServiceInfo:
         properties={"txtvers": "1"},
         server=f"{name.replace(' ', '-').lower()}-{port}.local.",
     )
-
-
-def _family(address: str) -> socket.AddressFamily:
-    return socket.AF_INET6 if ":" in address else socket.AF_INET

@@ -53,6 +53,8 @@ table drives dispatch, argument checks and OSCQuery.
   answered.
 - **OSCQuery** describes all of this; its `VALUE` of a `session` property is a new client's. Ask it
   through a loopback name: another Host, or a web page's Origin, is refused.
+  `examples/osc_section.js` finds the server by zeroconf, reads the addresses and
+  continues a section, with two libraries from npm that know nothing of this server.
 """
 
 

@@ -185,6 +185,7 @@ class OscServer:
         self._tcp = TcpServer(self.receive, self.forget)
         self._query: QueryServer | None = None
         self._announcer = Announcer()
+        self.announced = False
         self._noticing: asyncio.Task[None] | None = None
 
     async def start(self, settings: OscSettings) -> OscPorts:
@@ -202,7 +203,7 @@ class OscServer:
         if settings.announce:
             announced = {UDP_TYPE: ports.udp, QUERY_TYPE: ports.query}
             known = {kind: port for kind, port in announced.items() if port is not None}
-            await self._announcer.start(NAME, settings.host, known)
+            self.announced = await self._announcer.start(NAME, settings.host, known)
         self._noticing = asyncio.create_task(self._notice(), name="osc notices")
         return ports
 

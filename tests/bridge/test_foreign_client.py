@@ -1,21 +1,16 @@
 """A client in another language, made from the .proto alone, drives a continuation."""
 
 import json
-import os
-import shutil
-import subprocess
+from functools import partial
 from pathlib import Path
 
 import pytest
 import trustme
 
 from bridge.security import Security
+from tests.bridge.node import node_with
 
-ROOT = Path(__file__).parents[2]
-SCRIPT = ROOT / "examples/continue_section.js"
-PROTO = ROOT / "protos/bridge.proto"
-MODULES = ("@grpc/grpc-js", "@grpc/proto-loader")
-PATIENCE_SECONDS = 120
+PROTO = Path(__file__).parents[2] / "protos/bridge.proto"
 
 pytestmark = pytest.mark.host
 
@@ -23,39 +18,12 @@ pytestmark = pytest.mark.host
 @pytest.fixture(scope="module")
 def node():
     """Return a function that runs the script against an address."""
-    programs = [shutil.which(name) for name in ("node", "npm")]
-    if None in programs:
-        pytest.skip("Node.js is missing")
-    node, npm = programs
-    root = subprocess.run([npm, "root", "-g"], capture_output=True, text=True, check=True)
-    folders = [root.stdout.strip(), os.environ.get("NODE_PATH", "")]
-    environment = dict(os.environ) | {"NODE_PATH": os.pathsep.join(filter(None, folders))}
-    for name in MODULES:
-        found = subprocess.run(
-            [node, "-e", f"require.resolve('{name}')"],
-            env=environment,
-            capture_output=True,
-            check=False,
-        )
-        if found.returncode:
-            pytest.skip(f"the package {name} is missing: npm install -g {name}")
-
-    def run(address, **more):
-        return subprocess.run(
-            [node, str(SCRIPT), address, str(PROTO)],
-            env=environment | more,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=PATIENCE_SECONDS,
-        )
-
-    return run
+    return partial(node_with("@grpc/grpc-js", "@grpc/proto-loader"), "continue_section.js")
 
 
 def test_javascript_continues_a_section(serve, node):
     served = serve()
-    ended = node(served.address)
+    ended = node(served.address, PROTO)
     assert ended.returncode == 0, ended.stderr
     told = json.loads(ended.stdout)
     assert (told["num_samples"], told["seed"]) == (88_200, 7)
@@ -75,9 +43,9 @@ def test_javascript_gets_in_with_a_token_over_tls_and_not_without(serve, node, t
         files[name].chmod(0o600)
     authority_file = str(files.pop("ca"))
     served = serve(security=Security(**files))
-    ended = node(served.address, JUKEBOX_CA=authority_file, JUKEBOX_TOKEN="t" * 40)
+    ended = node(served.address, PROTO, JUKEBOX_CA=authority_file, JUKEBOX_TOKEN="t" * 40)
     assert ended.returncode == 0, ended.stderr
     assert json.loads(ended.stdout)["num_samples"] == 88_200
-    refused = node(served.address, JUKEBOX_CA=authority_file)
+    refused = node(served.address, PROTO, JUKEBOX_CA=authority_file)
     assert refused.returncode == 1
     assert "\n16: this server wants the header" in f"\n{refused.stderr}"

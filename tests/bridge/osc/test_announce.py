@@ -1,6 +1,7 @@
 """Zeroconf on the loopback interface: found by a browser, taken back, and never in the way."""
 
 import asyncio
+import gc
 
 import pytest
 from zeroconf.asyncio import AsyncZeroconf
@@ -34,6 +35,8 @@ def test_what_is_announced_is_found_with_its_port_and_taken_back():
     asyncio.run(main())
 
 
+# zeroconf leaves a socket of its own open where it cannot begin.
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
 def test_without_a_network_the_server_runs_on_and_says_so(caplog):
     async def main():
         announcer = Announcer()
@@ -42,4 +45,5 @@ def test_without_a_network_the_server_runs_on_and_says_so(caplog):
         await announcer.stop()
 
     asyncio.run(main())
+    gc.collect()
     assert "not announced" in caplog.text

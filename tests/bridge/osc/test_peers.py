@@ -1,5 +1,6 @@
-"""Programs of other projects drive a continuation: liblo's tools and Pure Data."""
+"""Programs of other projects drive a continuation: liblo's tools, Pure Data, an OSCQuery client."""
 
+import json
 import shutil
 import socket
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from bridge.audio_file import read_audio
+from tests.bridge.node import node_with
 
 pytestmark = pytest.mark.host
 EXPECTED = round(8 * 60 * 44_100 / 97.3)
@@ -116,3 +118,17 @@ def test_pure_data_asks_and_hears(osc, prime, tmp_path):
     assert "pd-1" in accepted
     assert "jukebox done" in done
     assert "pd-1" in done
+
+
+def test_an_oscquery_client_finds_the_server_and_asks_by_what_it_read(osc, prime):
+    node = node_with("oscquery", "osc")
+    opened = osc(query_port=0, announce=True)
+    if not opened.server.announced:
+        pytest.skip("this machine's loopback carries no multicast")
+    ended = node("osc_section.js", prime.name, opened.ports.query)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    told = json.loads(ended.stdout)
+    assert (told["address"], told["of"]) == ("/jukebox/done", "/jukebox/continue")
+    assert told["tempo_bpm"] == 120
+    path, _, num_samples = told["values"][:3]
+    assert read_audio(Path(path)).samples.shape[1] == num_samples == 2 * 44_100
