@@ -16,15 +16,20 @@ import pytest
 
 import plugin_host
 from bridge.admission import EngineLimits
+from bridge.audio_file import read_audio
 from bridge.engine import Engine
 from bridge.plugin_service import PluginServer
 from bridge.store import TakeStore
+from tests.bridge.conftest import eventually  # noqa: F401 - a fixture
 from tests.fakes import CountingGenerator
 
 PATIENCE_SECONDS = 60
 """How long a test waits for what must come; never how long something takes."""
 NATIVE = Path(plugin_host.__file__).parent / "native"
 LIMITS = EngineLimits()
+RATE = 48_000
+BAR = 96_000
+"""Samples of a bar of 4/4 at 120 bpm."""
 BUILD = Path(__file__).parents[2] / "plugin_host/native/build"
 NEEDED = {
     "g++": "g++",
@@ -34,6 +39,11 @@ NEEDED = {
     "/usr/share/dpf/Makefile.plugins.mk": "dpf-source",
     "/usr/include/pb_encode.h": "libnanopb-dev",
 }
+
+
+def noise(num_samples, seed=0):
+    made = np.random.default_rng(seed).standard_normal((2, num_samples))
+    return (0.1 * made).astype(np.float32)
 
 
 def make(*targets):
@@ -92,6 +102,13 @@ class Bench:
         while len(entries := self.store.entries()) < count:
             assert time.monotonic() < end_s, f"{len(entries)} takes"
         return entries
+
+    def audio(self, take_id):
+        """Return a take as the server exports it, float32 (2, samples)."""
+        return read_audio(self._on_loop(self.engine.export(take_id))).samples
+
+    def newest_audio(self):
+        return self.audio(self.wait_for_takes(1)[0].take.id)
 
     def wait_for_verdict(self, verdict):
         """Return once the newest take is judged so."""

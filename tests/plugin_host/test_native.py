@@ -1,42 +1,18 @@
 """The plugin in hosts: every sample in its place, with a server, without, across its death."""
 
-import asyncio
 import logging
-import shutil
 import socket
-import subprocess
 import threading
 
 import numpy as np
 import pytest
-import soundfile
 
-from plugin_host.errors import PluginLoadError
+from bridge.audio_file import read_audio, read_time_reference
 from tests.fakes import CountingGenerator
-from tests.plugin_host.conftest import PATIENCE_SECONDS, make
+from tests.plugin_host.conftest import BAR, PATIENCE_SECONDS, RATE, make, noise
 
 pytestmark = [pytest.mark.host, pytest.mark.slow]
 log = logging.getLogger(__name__)
-RATE = 48_000
-BAR = 96_000
-"""Samples of a bar of 4/4 at 120 bpm."""
-
-
-def noise(num_samples, seed=0):
-    made = np.random.default_rng(seed).standard_normal((2, num_samples))
-    return (0.1 * made).astype(np.float32)
-
-
-def take_audio(bench, take_id):
-    """Return a take as the server exports it, float32 (2, samples)."""
-    path = asyncio.run_coroutine_threadsafe(bench.engine.export(take_id), bench.loop).result(
-        PATIENCE_SECONDS
-    )
-    return soundfile.read(path, dtype="float32", always_2d=True)[0].T
-
-
-def newest_take(bench):
-    return take_audio(bench, bench.wait_for_takes(1)[0].take.id)
 
 
 def connected(bench, clap, rate=RATE, **settings):
@@ -75,7 +51,7 @@ def test_the_answer_begins_and_ends_at_the_exact_sample(
     host.tell(f"set Capture: {capture}", "set Wait: 2", "play 120 4 4 0", f"run {rate // 2} 512")
     host.tell("set Continue: 1", f"run {5 * bar - rate // 2} {block}")
     host.wait("Status", 5)
-    heard, take = host.output(), newest_take(server)
+    heard, take = host.output(), server.newest_audio()
     begin, end, fade, lead = bar, 3 * bar, fade_ms * rate // 1000, lead_ms * rate // 1000
     assert take.shape[1] == lead + 2 * bar
     before = begin - min(fade, lead)
@@ -108,7 +84,7 @@ def test_hand_overs_one_after_the_other_are_all_exact(bench, clap, repetitions):
     for number, take_id in enumerate(takes):
         # Pressed 40,000 samples before a line, asked with a lead of 48,000: the line after it.
         begin = number * cycle + 2 * BAR
-        take = take_audio(server, take_id)[:, 48_000:]
+        take = server.audio(take_id)[:, 48_000:]
         dry = slice(begin - BAR, begin)
         np.testing.assert_array_equal(heard[:, dry], samples[:, dry])
         np.testing.assert_array_equal(heard[:, begin : begin + BAR], take)
@@ -143,7 +119,7 @@ def test_a_dead_server_means_a_fade_and_the_next_one_takes_over_at_a_bar(bench, 
     host.wait("Status", 5)
     host.tell(f"run {3 * BAR} 512")
     heard = host.output()
-    take = newest_take(server)[:, 48_000:]
+    take = server.newest_audio()[:, 48_000:]
     same = (heard[:, BAR:] == take[:, : heard.shape[1] - BAR]).all(axis=0)
     left = int(np.argmin(same))
     dry = heard[0, BAR:] == 0.25
@@ -192,7 +168,10 @@ def test_an_accepted_take_plays_without_the_server(bench, clap, tmp_path, in_fol
     server.wait_for_verdict("keep")
     host.tell(f"save {tmp_path / 'kept'}")
     live = host.output()
-    assert bool(list(tmp_path.glob("jukebox-*.wav"))) == in_folder
+    files = list(tmp_path.glob("jukebox-*.wav"))
+    assert [read_time_reference(file) for file in files] == [BAR - 48_000] * in_folder
+    for file in files:
+        np.testing.assert_array_equal(read_audio(file).samples, server.newest_audio())
     alone = clap()
     alone.ask("open 48000 8192")
     alone.tell(f"load {tmp_path / 'kept'}")
@@ -200,6 +179,32 @@ def test_an_accepted_take_plays_without_the_server(bench, clap, tmp_path, in_fol
     # From another place, and stopped first: it lies where it lay, to the sample.
     alone.tell("set Wait: 0", "play 120 4 4 24000", f"run {live.shape[1] - 24_000} 333")
     np.testing.assert_array_equal(alone.output(), live[:, 24_000:])
+
+
+def test_an_accepted_take_is_taken_back_without_a_click(bench, clap):
+    server = bench()
+    host = connected(server, clap)
+    host.play(np.full((2, 6 * BAR), 0.25, np.float32))
+    host.tell("set Bars: 2", "set Wait: 2", "play 120 4 4 0", "run 24000 512", "set Continue: 1")
+    host.tell(f"run {BAR} 512")
+    host.wait("Status", 5)
+    host.tell("set Accept: 1", "run 512 512")
+    host.wait_for_text("status", "belongs to the session")
+    host.tell("run 512 512", "set Undo: 1", "run 512 512")
+    host.wait_for_text("status", "has left the session")
+    assert host.texts()["takes"] == ""
+    host.tell("set Undo: 0", "run 4800 512", "set Undo: 1", "run 512 512")
+    host.wait_for_text("status", "no take belongs to the session")
+    # The song is heard from its begin again: nothing is left of the take.
+    host.tell("play 120 4 4 0", f"run {3 * BAR} 512")
+    heard = host.output()
+    again = heard.shape[1] - 3 * BAR
+    np.testing.assert_array_equal(heard[:, again:], 0.25)
+    take = server.newest_audio()[:, 48_000:]
+    left = BAR + int(np.argmin((heard[:, BAR : 2 * BAR] == take[:, :BAR]).all(axis=0)))
+    assert left >= BAR + 24_000 + 512 - 480, "it sounded up to then"
+    assert np.abs(np.diff(heard[:, left - 8 : left + 480])).max() < 0.01, "without a click"
+    np.testing.assert_array_equal(heard[:, left + 240 : again], 0.25)
 
 
 def test_another_answer_joins_at_a_bar_line(bench, clap):
@@ -217,7 +222,7 @@ def test_another_answer_joins_at_a_bar_line(bench, clap):
     host.wait("Status", 5)
     host.tell(f"run {3 * BAR} 512")
     heard = host.output()
-    second, first = (take_audio(server, entry.take.id) for entry in server.store.entries())
+    second, first = (server.audio(entry.take.id) for entry in server.store.entries())
     np.testing.assert_array_equal(heard[:, BAR : 2 * BAR], first[:, 48_000:][:, :BAR])
     joined = slice(2 * BAR + 240, 4 * BAR)
     np.testing.assert_array_equal(heard[:, joined], second[:, 48_000:][:, BAR + 240 : 3 * BAR])
@@ -281,77 +286,6 @@ def test_loading_and_unloading_never_waits_for_a_hanging_server(clap, hanging, c
     host.end()
     assert len(closed_ms) == cycles
     log.info("closed after %.1f ms, at most %.1f ms", np.median(closed_ms), max(closed_ms))
-
-
-def test_it_loads_in_pedalboard_and_passes_audio_bit_by_bit(built, monkeypatch):
-    pedalboard = pytest.importorskip("pedalboard")
-    monkeypatch.setenv("JUKEBOX_BRIDGE_PLUGIN_SERVER", "127.0.0.1:1")
-    plugin = pedalboard.load_plugin(str(built / "bin/jukebox_bridge.vst3"))
-    assert {"capture", "continue", "bars", "lead_ms", "dry_wet"} <= set(plugin.parameters)
-    samples = noise(50_000)
-    for size in (64, 512, 8192):
-        parts = [
-            plugin.process(samples[:, first : first + size], RATE, size, reset=False)
-            for first in range(0, 50_000, size)
-        ]
-        np.testing.assert_array_equal(np.concatenate(parts, axis=1), samples)
-    assert plugin.reported_latency_samples == 0
-
-
-def test_the_chain_takes_it_like_any_effect(built, tmp_path, monkeypatch):
-    from plugin_host.chain import load_chain
-
-    monkeypatch.setenv("JUKEBOX_BRIDGE_PLUGIN_SERVER", "127.0.0.1:1")
-    file = tmp_path / "chain.json"
-    file.write_text(f'{{"plugins": [{{"plugin": "{built / "bin/jukebox_bridge.vst3"}"}}]}}')
-    try:
-        chain = load_chain(file, sample_rate=RATE, num_channels=2)
-    except PluginLoadError as error:
-        pytest.fail(str(error))
-    samples = noise(5_000)
-    np.testing.assert_array_equal(chain.render(samples), samples)
-    assert chain.latency_samples == 0
-
-
-def test_pedalboard_continues_what_was_played(built, bench, monkeypatch):
-    pedalboard = pytest.importorskip("pedalboard")
-    server = bench()
-    monkeypatch.setenv("JUKEBOX_BRIDGE_PLUGIN_SERVER", server.address)
-    plugin = pedalboard.load_plugin(str(built / "bin/jukebox_bridge.vst3"))
-    settings = {"lead_ms": 0, "handover_fade_ms": 0, "bars": 1, "wait": "Always"}
-    for name, value in settings.items():
-        setattr(plugin, name, value)
-    samples = noise(300_000)
-    first = plugin.process(samples[:, :50_000], RATE, 1000, reset=False)
-    setattr(plugin, "continue", True)
-    rest = plugin.process(samples[:, 50_000:], RATE, 1000, reset=False)
-    heard = np.concatenate([first, rest], axis=1)
-    begin = 50_000
-    np.testing.assert_array_equal(heard[:, :begin], samples[:, :begin])
-    np.testing.assert_array_equal(heard[:, begin : begin + BAR], newest_take(server))
-    np.testing.assert_array_equal(heard[:, begin + BAR :], samples[:, begin + BAR :])
-
-
-@pytest.mark.skipif(shutil.which("lv2info") is None, reason="lv2info is missing: lilv-utils")
-def test_lilv_finds_the_lv2_plugin_and_its_ports(built, monkeypatch, tmp_path):
-    (tmp_path / "jukebox_bridge.lv2").symlink_to(built / "bin/jukebox_bridge.lv2")
-    monkeypatch.setenv("LV2_PATH", f"{tmp_path}:/usr/lib/lv2")
-    command = ["lv2info", "urn:jukebox-bridge:plugin"]
-    told = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert told.stderr == ""
-    for symbol in ("capture", "continue", "bars", "lead", "progress"):
-        assert f"Symbol:      {symbol}\n" in told.stdout
-    assert "Jukebox Bridge" in told.stdout
-
-
-@pytest.mark.skipif(
-    shutil.which("ardour-vst3-scanner") is None, reason="ardour-vst3-scanner is missing: ardour"
-)
-def test_ardour_s_scanner_takes_the_vst3_plugin(built):
-    command = ["ardour-vst3-scanner", "-f", "-v", str(built / "bin/jukebox_bridge.vst3")]
-    told = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert told.returncode == 0, told.stderr
-    assert "Jukebox Bridge" in told.stdout
 
 
 @pytest.mark.evidence

@@ -134,6 +134,7 @@ void Core::press_buttons(int64_t frames, const Transport& transport) noexcept {
     pressed_ = down;
     if (down[kCapture] != captured) ask(down[kCapture] ? Verb::Capture : Verb::EndCapture, transport);
     if (down[kStop] && !before[kStop]) ask(Verb::Stop, transport);
+    if (down[kUndo] && !before[kUndo]) ask(Verb::Undo, transport);
     if (down[kAccept] && !before[kAccept]) ask(Verb::Accept, transport);
     if (down[kContinue] && !before[kContinue]) ask(Verb::Continue, transport);
     if (down[kRetry] && !before[kRetry]) ask(Verb::Retry, transport);

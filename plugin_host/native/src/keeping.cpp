@@ -1,5 +1,6 @@
 #include "keeping.hpp"
 
+#include <algorithm>
 #include <array>
 #include <cstdio>
 #include <cstring>
@@ -56,25 +57,32 @@ std::vector<uint8_t> interleaved(const Take& take) {
     return bytes;
 }
 
-constexpr size_t kHeaderBytes = 44;
+constexpr size_t kBextBytes = 602;  // EBU Tech 3285, version 1, without a history
+constexpr size_t kFormatAt = 12 + 8 + kBextBytes;
+constexpr size_t kHeaderBytes = kFormatAt + 8 + 16 + 8;
 
-// RIFF, stereo float32; little-endian, as the machines that hosts run on are.
-std::array<uint8_t, kHeaderBytes> header_of(uint32_t data_bytes, uint32_t sample_rate) {
-    std::array<uint8_t, kHeaderBytes> header{};
-    const auto put32 = [&](size_t at, uint32_t value) { std::memcpy(&header[at], &value, 4); };
-    const auto put16 = [&](size_t at, uint16_t value) { std::memcpy(&header[at], &value, 2); };
-    std::memcpy(&header[0], "RIFF", 4);
-    put32(4, data_bytes + kHeaderBytes - 8);
-    std::memcpy(&header[8], "WAVEfmt ", 8);
-    put32(16, 16);
-    put16(20, 3);  // IEEE float
-    put16(22, 2);
-    put32(24, sample_rate);
-    put32(28, sample_rate * 8);
-    put16(32, 8);
-    put16(34, 32);
-    std::memcpy(&header[36], "data", 4);
-    put32(40, data_bytes);
+// RIFF with its place on the timeline (BWF), stereo float32; little-endian, as the machines that hosts run on are.
+std::vector<uint8_t> header_of(uint32_t data_bytes, uint32_t sample_rate, uint64_t first_sample) {
+    std::vector<uint8_t> header(kHeaderBytes);
+    const auto put = [&](size_t at, const auto& value) { std::memcpy(&header[at], &value, sizeof(value)); };
+    const auto text = [&](size_t at, const char* word) { std::memcpy(&header[at], word, std::strlen(word)); };
+    text(0, "RIFF");
+    put(4, static_cast<uint32_t>(data_bytes + kHeaderBytes - 8));
+    text(8, "WAVEbext");
+    put(16, static_cast<uint32_t>(kBextBytes));
+    text(20 + 256, "Jukebox Bridge");  // originator
+    put(20 + 338, first_sample);
+    put(20 + 346, uint16_t{1});
+    text(kFormatAt, "fmt ");
+    put(kFormatAt + 4, uint32_t{16});
+    put(kFormatAt + 8, uint16_t{3});  // IEEE float
+    put(kFormatAt + 10, uint16_t{2});
+    put(kFormatAt + 12, sample_rate);
+    put(kFormatAt + 16, sample_rate * 8);
+    put(kFormatAt + 20, uint16_t{8});
+    put(kFormatAt + 22, uint16_t{32});
+    text(kFormatAt + 24, "data");
+    put(kFormatAt + 28, data_bytes);
     return header;
 }
 
@@ -83,11 +91,10 @@ bool is_name(const std::string& name) {
            name.front() != '.';
 }
 
-std::string write_file(const std::string& path, const std::vector<uint8_t>& data, int sample_rate) {
+std::string write_file(const std::string& path, const std::vector<uint8_t>& header, const std::vector<uint8_t>& data) {
     const std::string part = path + ".part";
     std::FILE* file = std::fopen(part.c_str(), "wb");
     if (file == nullptr) return "cannot be written: " + part;
-    const auto header = header_of(static_cast<uint32_t>(data.size()), static_cast<uint32_t>(sample_rate));
     bool good = std::fwrite(header.data(), 1, header.size(), file) == header.size();
     good = good && std::fwrite(data.data(), 1, data.size(), file) == data.size();
     good = std::fclose(file) == 0 && good;
@@ -125,7 +132,10 @@ std::string kept_line(const Take& take, const std::string& id, int sample_rate, 
         return line.str();
     }
     const std::string name = "jukebox-" + id + ".wav";
-    wrong = write_file(folder + "/" + name, data, sample_rate);
+    const auto first_sample = static_cast<uint64_t>(std::max<int64_t>(0, take.host_sample - take.lead()));
+    const auto header =
+        header_of(static_cast<uint32_t>(data.size()), static_cast<uint32_t>(sample_rate), first_sample);
+    wrong = write_file(folder + "/" + name, header, data);
     if (!wrong.empty()) return {};
     line << "file:" << name;
     return line.str();

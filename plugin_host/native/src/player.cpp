@@ -88,6 +88,7 @@ void Player::lay(Voice& voice, float* left, float* right, int64_t frames, int64_
                               : clock - take.splice_sample;
     const bool stopped = take.on_host && !transport.playing;
     const bool coming = filling == Filling::Coming;
+    if (filling == Filling::Cancelled) voice.leaving = true;
     const int64_t limit = std::min(written, take.length());
     const int64_t start = std::max<int64_t>(0, take.lead() - fade);
     const int64_t end_fade = limit == take.length() ? fade : guard_;

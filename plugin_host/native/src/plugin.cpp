@@ -39,6 +39,7 @@ constexpr ParameterRow kParameters[kNumParameters] = {
     {"accept", "Accept", "", kSwitch, 0, 1, 0, "Switched on: the answer becomes a part of the session"},
     {"retry", "Retry", "", kSwitch, 0, 1, 0, "Switched on: another answer, from the next bar line on"},
     {"stop", "Stop", "", kSwitch, 0, 1, 0, "Switched on: the answer fades away"},
+    {"undo", "Undo", "", kSwitch, 0, 1, 0, "Switched on: the take that was accepted last leaves the session"},
     {"bars", "Bars", "", kWhole, 1, 64, 4, "How long an answer is"},
     {"quality", "Quality", "", kWhole, 0, 2, 0, "Fast, exact or teacher"},
     {"temperature", "Temperature", "", kNumber, 0.1f, 2.0f, 1.0f, "How daring"},

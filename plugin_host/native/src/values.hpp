@@ -14,6 +14,7 @@ enum Parameter : uint32_t {
     kAccept,
     kRetry,
     kStop,
+    kUndo,
     kBars,
     kQuality,
     kTemperature,
@@ -31,6 +32,11 @@ enum Parameter : uint32_t {
     kLate,
     kNumParameters
 };
+
+// Those that a server takes.
+inline bool rate_is_served(double rate) noexcept {
+    return rate == 44100.0 || rate == 48000.0 || rate == 88200.0 || rate == 96000.0;
+}
 
 enum Wait : int { kWaitNever, kWaitOffline, kWaitAlways };
 
@@ -61,7 +67,7 @@ struct MidiEvent {
     uint8_t size = 0;
 };
 
-enum class Verb : int { Capture, EndCapture, Continue, Retry, Accept, Stop };
+enum class Verb : int { Capture, EndCapture, Continue, Retry, Accept, Stop, Undo };
 
 // What the audio thread asks of the worker.
 struct Command {
@@ -81,6 +87,18 @@ enum class Filling : int { Coming, Complete, Broken, Cancelled };
 
 // An answer: audio from the splice on. The worker writes, the audio thread reads what was written.
 struct Take {
+    Take() = default;
+    // An empty one with room for what was asked for.
+    explicit Take(const Command& command)
+        : number(command.number),
+          splice_sample(command.splice_sample),
+          begin_sample(command.begin_sample),
+          end_sample(command.end_sample),
+          host_sample(command.host_sample),
+          on_host(command.on_host),
+          left(static_cast<size_t>(length())),
+          right(static_cast<size_t>(length())) {}
+
     int64_t number = 0;
     int64_t splice_sample = 0;
     int64_t begin_sample = 0;

@@ -1,12 +1,10 @@
 #include "worker.hpp"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <cstdlib>
-#include <sstream>
 
-#include "keeping.hpp"
+#include "notes.hpp"
 
 namespace jukebox {
 
@@ -14,22 +12,16 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr int kFirstBackoffMs = 100;
-constexpr int kLastBackoffMs = 5000;
-constexpr auto kHelloPatience = 5s;
 constexpr auto kServerPatience = 1500ms;  // how long a press of Continue waits for a connection
 constexpr int64_t kBlock = 4096;
 constexpr size_t kMaxUnsentBytes = 512 * 1024;
 constexpr double kMaxAnswerSeconds = 180.0;
 constexpr int64_t kRingMargin = 16384;
-constexpr uint8_t kSustain = 64;
-
-bool rate_is_served(double rate) { return rate == 44100.0 || rate == 48000.0 || rate == 88200.0 || rate == 96000.0; }
 
 }  // namespace
 
 Worker::Worker(Core& core, Texts& texts, std::mutex& mutex, std::string name)
-    : core_(core), shared_(texts), mutex_(mutex), name_(std::move(name)), buffer_(2 * kBlock) {
+    : core_(core), shared_(texts), mutex_(mutex), link_(std::move(name)), shelf_(core), buffer_(2 * kBlock) {
     {
         const std::lock_guard<std::mutex> lock(mutex_);
         shared_.loaded_version = -1;
@@ -48,11 +40,10 @@ void Worker::run() {
         read_texts();
         obey();
         collect_midi();
-        connect_or_step();
-        read_events();
+        talk();
         ask();
         send_recording();
-        free_retired();
+        shelf_.free_retired(answer_ ? answer_->take : nullptr);
     }
     core_.sending.store(false);
 }
@@ -63,68 +54,30 @@ void Worker::read_texts() {
         if (shared_.version == texts_.version && takes_version_ == shared_.version) return;
         texts_ = shared_;
     }
-    if (texts_.server != address_) {
-        address_ = texts_.server;
-        if (socket_.state() != Socket::State::Closed) disconnect("the address has changed");
-        backoff_ms_ = 0;
-        next_try_ = {};
-    }
-    load_takes();
+    if (link_.aim(texts_.server)) disconnect("the address has changed");
+    const std::string wrong = shelf_.load(texts_.takes, texts_.folder);
+    if (!wrong.empty()) tell(Status::Failed, wrong);
     takes_version_ = texts_.version;
     const std::lock_guard<std::mutex> lock(mutex_);
     shared_.loaded_version = texts_.version;
 }
 
-void Worker::load_takes() {
-    if (texts_.takes == loaded_takes_) return;
-    loaded_takes_ = texts_.takes;
-    for (Owned& owned : takes_) {  // what the session held before
-        if (owned.take->kept.load() && (!answer_ || owned.take.get() != answer_->take)) {
-            owned.take->kept.store(false);
-            owned.take->filling.store(Filling::Cancelled);
-        }
-    }
-    std::istringstream lines(texts_.takes);
-    std::string line, wrong;
-    while (std::getline(lines, line)) {
-        auto take = take_of_line(line, static_cast<int>(core_.sample_rate()), texts_.folder, wrong);
-        if (!take || !core_.to_player.push(take.get())) continue;
-        takes_.push_back({std::move(take), false});
-    }
-    if (!wrong.empty()) tell(Status::Failed, wrong);
-}
-
-void Worker::connect_or_step() {
+void Worker::talk() {
     const bool busy = capturing_ || pending_ || (answer_ && answer_->coming);
-    if (socket_.state() == Socket::State::Closed) {
-        if (Clock::now() >= next_try_) {
-            backoff_ms_ = std::clamp(2 * backoff_ms_, kFirstBackoffMs, kLastBackoffMs);
-            next_try_ = Clock::now() + std::chrono::milliseconds(backoff_ms_);
-            asked_at_ = Clock::now();
-            const std::string wrong = socket_.open(address_);
-            if (!wrong.empty()) tell(Status::NoServer, wrong);
-            else socket_.send(hello_frame(name_, texts_.token));
-        }
-        if (socket_.state() == Socket::State::Closed) pause_ms(busy ? 2 : 10);
+    const std::string wrong = link_.step(texts_.token, busy ? 2 : 10);
+    if (link_.is_closed()) {
+        if (!wrong.empty()) tell(Status::NoServer, wrong);
         return;
     }
-    const bool was_open = socket_.state() == Socket::State::Open;
-    if (!socket_.step(busy ? 2 : 10)) {
-        // What came before the end still counts: it may say why.
-        read_events();
-        if (socket_.state() == Socket::State::Closed) return;
-        disconnect(was_open ? "the server at " + address_ + " has ended the connection" : "no server at " + address_);
-    } else if (!welcomed_ && Clock::now() - asked_at_ > kHelloPatience) {
-        disconnect("the server at " + address_ + " does not answer");
-    }
+    // What came before the end still counts: it may say why.
+    read_events();
+    if (!wrong.empty() && !link_.is_closed()) disconnect(wrong);
 }
 
 void Worker::disconnect(const std::string& why) {
-    socket_.close();
-    welcomed_ = false;
+    link_.close();
     session_open_ = false;
     core_.sending.store(false);
-    next_try_ = Clock::now() + std::chrono::milliseconds(std::max(backoff_ms_, kFirstBackoffMs));
     tell(Status::NoServer, why);
     if (answer_ && answer_->coming) {
         finish(Filling::Broken);
@@ -136,30 +89,17 @@ void Worker::disconnect(const std::string& why) {
 }
 
 void Worker::read_events() {
-    auto& bytes = socket_.received();
-    size_t at = 0;
-    while (bytes.size() - at >= 4) {
-        const uint32_t size = static_cast<uint32_t>(bytes[at]) | static_cast<uint32_t>(bytes[at + 1]) << 8 |
-                              static_cast<uint32_t>(bytes[at + 2]) << 16 | static_cast<uint32_t>(bytes[at + 3]) << 24;
-        if (size > kMaxFrameBytes) return disconnect("the server at " + address_ + " speaks another protocol");
-        if (bytes.size() - at - 4 < size) break;
-        Event event;
-        if (!read_event(bytes.data() + at + 4, size, event))
-            return disconnect("the server at " + address_ + " has sent what is no message");
-        at += 4 + size;
-        handle(event);
-        if (socket_.state() == Socket::State::Closed) return;
-    }
-    bytes.erase(bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(at));
+    Event event;
+    std::string wrong;
+    while (!link_.is_closed() && link_.next(event, wrong)) handle(event);
+    if (!wrong.empty()) disconnect(wrong);
 }
 
 void Worker::handle(Event& event) {
     const bool ours = answer_ && answer_->coming;
     switch (event.kind) {
         case Event::Kind::Welcome:
-            welcomed_ = true;
-            backoff_ms_ = 0;
-            tell(Status::Idle, "connected to " + address_ + (event.text.empty() ? ", loading" : ", model " + event.text));
+            tell(Status::Idle, "connected to " + link_.address() + (event.text.empty() ? ", loading" : ", model " + event.text));
             if (capturing_ && !pending_) begin_capture();
             break;
         case Event::Kind::Accepted:
@@ -215,7 +155,7 @@ void Worker::take_audio(const Event& event) {
     const auto frames = static_cast<int64_t>(event.samples.size() / 2);
     const int64_t index = event.start_sample - base_ - take.splice_sample;
     if (index != written || index + frames > take.length())
-        return disconnect("the server at " + address_ + " has sent audio for another place");
+        return disconnect("the server at " + link_.address() + " has sent audio for another place");
     for (int64_t i = 0; i < frames; ++i) {
         take.left[static_cast<size_t>(index + i)] = event.samples[static_cast<size_t>(2 * i)];
         take.right[static_cast<size_t>(index + i)] = event.samples[static_cast<size_t>(2 * i + 1)];
@@ -243,7 +183,7 @@ void Worker::obey(const Command& command) {
         case Verb::Capture:
             capturing_ = true;
             base_ = command.host_offset;
-            if (welcomed_) begin_capture();
+            if (link_.welcomed()) begin_capture();
             break;
         case Verb::EndCapture:
             capturing_ = false;
@@ -258,7 +198,7 @@ void Worker::obey(const Command& command) {
             pending_ = command;
             resuming_ = false;
             pending_until_ = Clock::now() + kServerPatience;
-            if (socket_.state() == Socket::State::Closed) next_try_ = {};
+            link_.hurry();
             break;
         case Verb::Accept:
             if (!answer_) {
@@ -268,21 +208,24 @@ void Worker::obey(const Command& command) {
             answer_->accepted = true;
             if (!answer_->coming) keep();
             break;
+        case Verb::Undo:
+            take_back();
+            break;
         case Verb::Stop:
             pending_.reset();
             if (answer_ && answer_->coming) {
-                if (welcomed_) socket_.send(stop_frame());
+                if (link_.welcomed()) link_.send(stop_frame());
                 finish(Filling::Broken);
             }
             core_.failed_number.store(command.number, std::memory_order_release);
-            tell(welcomed_ ? Status::Idle : Status::NoServer, "stopped");
+            tell(link_.welcomed() ? Status::Idle : Status::NoServer, "stopped");
             break;
     }
 }
 
 void Worker::ask() {
     if (!pending_) return;
-    if (welcomed_) {
+    if (link_.welcomed()) {
         const Command command = *pending_;
         pending_.reset();
         ask(command);
@@ -290,7 +233,7 @@ void Worker::ask() {
     } else if (Clock::now() > pending_until_) {
         core_.failed_number.store(pending_->number, std::memory_order_release);
         pending_.reset();
-        tell(Status::NoServer, "no server at " + address_ + ": nothing was asked for");
+        tell(Status::NoServer, "no server at " + link_.address() + ": nothing was asked for");
     }
 }
 
@@ -319,7 +262,7 @@ void Worker::ask(const Command& asked) {
     }
     const Command& command = next.command;
     if (answer_ && answer_->coming) {
-        socket_.send(stop_frame());
+        link_.send(stop_frame());
         finish(answer_->take->written.load() > 0 ? Filling::Broken : Filling::Cancelled);
     }
     const auto refuse = [&](const std::string& why) {
@@ -336,29 +279,20 @@ void Worker::ask(const Command& asked) {
                       " s are asked for, the limit is 180 s");
     const int64_t oldest = std::max<int64_t>(0, core_.heard.end() - core_.heard.capacity() + kRingMargin);
     const int64_t start = std::max(command.splice_sample - command.prime_samples, oldest);
-    std::vector<Note> notes = notes_between(start, command.splice_sample);
+    std::vector<Note> notes = notes_between(midi_, start, command.splice_sample);
     const bool listening = session_open_ && (capturing_ || again) && session_start_ < command.splice_sample;
     if (!listening || !notes.empty()) {
         if (start >= command.splice_sample) return refuse("nothing was recorded before the splice");
         base_ = command.host_offset;
         open_session(start, command.splice_sample, std::move(notes));
     }
-    auto take = std::make_unique<Take>();
-    take->number = command.number;
-    take->splice_sample = command.splice_sample;
-    take->begin_sample = command.begin_sample;
-    take->end_sample = command.end_sample;
-    take->host_sample = command.host_sample;
-    take->on_host = command.on_host;
+    auto take = std::make_unique<Take>(command);
     take->at_bar = again;
-    take->left.resize(static_cast<size_t>(length));
-    take->right.resize(static_cast<size_t>(length));
     next.take = take.get();
     next.coming = true;
     next.request_id = "plugin-" + std::to_string(++requests_);
-    if (!core_.to_player.push(take.get())) return refuse("too many takes wait to be played");
-    takes_.push_back({std::move(take), false});
-    socket_.send(continuation_frame(command.splice_sample + base_, length, next.settings, next.request_id));
+    if (!shelf_.play(std::move(take))) return refuse("too many takes wait to be played");
+    link_.send(continuation_frame(command.splice_sample + base_, length, next.settings, next.request_id));
     core_.set_parameter(kProgress, 0.0f);
     tell(Status::Waiting, "asked for " + std::to_string(length) + " samples");
     answer_ = std::move(next);
@@ -380,7 +314,7 @@ void Worker::open_session(int64_t start, int64_t splice, std::vector<Note> notes
         note.start_sample += base_;
         note.end_sample += base_;
     }
-    socket_.send(open_frame(opening));
+    link_.send(open_frame(opening));
     session_open_ = true;
     session_start_ = cursor_ = start;
     core_.sent_sample.store(cursor_, std::memory_order_release);
@@ -394,11 +328,11 @@ void Worker::begin_capture() {
 }
 
 void Worker::send_recording() {
-    if (!session_open_ || !welcomed_) return;
+    if (!session_open_ || !link_.welcomed()) return;
     const bool wanted = answer_ && answer_->coming && cursor_ < answer_->command.splice_sample;
     int64_t end = core_.heard.end();
     if (!capturing_) end = wanted ? std::min(end, answer_->command.splice_sample) : cursor_;
-    while (cursor_ < end && socket_.unsent_bytes() < kMaxUnsentBytes) {
+    while (cursor_ < end && link_.unsent_bytes() < kMaxUnsentBytes) {
         const int64_t frames = std::min(kBlock, end - cursor_);
         if (!core_.heard.read(cursor_, frames, buffer_.data())) {
             session_open_ = false;
@@ -406,7 +340,7 @@ void Worker::send_recording() {
             if (answer_ && answer_->coming) finish(Filling::Broken);
             return fail("the recording was overtaken before it was sent");
         }
-        socket_.send(audio_frame(cursor_ + base_, buffer_.data(), frames));
+        link_.send(audio_frame(cursor_ + base_, buffer_.data(), frames));
         cursor_ += frames;
         core_.sent_sample.store(cursor_, std::memory_order_release);
     }
@@ -422,91 +356,38 @@ void Worker::collect_midi() {
     }
     const int64_t oldest = core_.heard.end() - core_.heard.capacity();
     while (!midi_.empty() && midi_.front().sample < oldest) midi_.pop_front();
-    if (!welcomed_) unsent_midi_.clear();
+    if (!link_.welcomed()) unsent_midi_.clear();
     if (unsent_midi_.empty()) return;
-    socket_.send(midi_frame(unsent_midi_));
+    link_.send(midi_frame(unsent_midi_));
     unsent_midi_.clear();
-}
-
-std::vector<Note> Worker::notes_between(int64_t start, int64_t end) const {
-    struct Held {
-        Note note;
-        bool released = false;
-    };
-    std::vector<Note> notes;
-    std::vector<Held> held[16];
-    bool pedal[16] = {};
-    const auto close = [&](int channel, bool only_released, int pitch, int64_t sample) {
-        auto& all = held[channel];
-        for (size_t i = 0; i < all.size();) {
-            if ((pitch >= 0 && all[i].note.pitch != pitch) || (only_released && !all[i].released)) {
-                ++i;
-                continue;
-            }
-            Note note = all[i].note;
-            note.start_sample = std::max(note.start_sample, start);
-            note.end_sample = std::min(sample, end);
-            if (note.end_sample > note.start_sample) notes.push_back(note);
-            all.erase(all.begin() + static_cast<std::ptrdiff_t>(i));
-        }
-    };
-    for (const MidiEvent& event : midi_) {
-        if (event.sample >= end || event.size < 3) continue;
-        const int channel = event.data[0] & 15;
-        const int kind = event.data[0] & 0xf0;
-        const int pitch = event.data[1] & 127;
-        const int velocity = event.data[2] & 127;
-        if (kind == 0x90 && velocity > 0) {
-            close(channel, false, pitch, event.sample);
-            held[channel].push_back({{event.sample, 0, pitch, velocity, channel == 9}, false});
-        } else if (kind == 0x80 || kind == 0x90) {
-            if (!pedal[channel]) close(channel, false, pitch, event.sample);
-            else
-                for (Held& one : held[channel]) one.released = one.released || one.note.pitch == pitch;
-        } else if (kind == 0xb0 && event.data[1] == kSustain) {
-            pedal[channel] = velocity >= 64;
-            if (!pedal[channel]) close(channel, true, -1, event.sample);
-        }
-    }
-    for (int channel = 0; channel < 16; ++channel) close(channel, false, -1, end);
-    std::sort(notes.begin(), notes.end(),
-              [](const Note& a, const Note& b) { return a.start_sample < b.start_sample; });
-    return notes;
 }
 
 void Worker::keep() {
     Answer& answer = *answer_;
     answer.accepted = false;
-    if (answer.take->filling.load() != Filling::Complete) return tell(Status::Failed, "the take is not whole");
-    if (welcomed_) socket_.send(tag_frame(answer.take_id));
+    if (answer.take->filling.load() != Filling::Complete)
+        return tell(Status::Failed, "the take is not whole, or was taken back");
+    if (link_.welcomed()) link_.send(tag_frame(answer.take_id));
     if (!answer.take->on_host)
         return tell(Status::Ready, "take " + answer.take_id + " is kept on the server; the transport stood still, "
                                    "so it has no place in the session");
-    std::string wrong;
-    const std::string line =
-        kept_line(*answer.take, answer.take_id, static_cast<int>(core_.sample_rate()), texts_.folder, wrong);
-    if (line.empty()) return tell(Status::Failed, wrong);
-    answer.take->kept.store(true);
-    for (Owned& owned : takes_)
-        if (owned.take.get() == answer.take && owned.retired) owned.retired = !core_.to_player.push(answer.take);
-    {
-        const std::lock_guard<std::mutex> lock(mutex_);
-        shared_.takes += line + "\n";
-        loaded_takes_ = texts_.takes = shared_.takes;
-    }
+    const std::string wrong = shelf_.keep(*answer.take, answer.take_id, texts_.folder);
+    if (!wrong.empty()) return tell(Status::Failed, wrong);
+    share_takes();
     tell(Status::Ready, "take " + answer.take_id + " belongs to the session");
 }
 
-void Worker::free_retired() {
-    Take* take = nullptr;
-    while (core_.from_player.pop(take))
-        for (Owned& owned : takes_)
-            if (owned.take.get() == take) owned.retired = true;
-    takes_.erase(std::remove_if(takes_.begin(), takes_.end(),
-                                [&](const Owned& owned) {
-                                    return owned.retired && !(answer_ && owned.take.get() == answer_->take);
-                                }),
-                 takes_.end());
+void Worker::take_back() {
+    const std::string id = shelf_.take_back();
+    if (id.empty()) return tell(Status::Failed, "no take belongs to the session");
+    share_takes();
+    tell(link_.welcomed() ? Status::Idle : Status::NoServer, "take " + id + " has left the session");
+}
+
+void Worker::share_takes() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    // A session that was restored meanwhile wins: it is read at the next turn.
+    if (shared_.version == texts_.version) shared_.takes = texts_.takes = shelf_.text();
 }
 
 void Worker::tell(Status status, const std::string& text) {

@@ -3,7 +3,6 @@
 
 #include <chrono>
 #include <deque>
-#include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -11,7 +10,8 @@
 #include <vector>
 
 #include "core.hpp"
-#include "socket.hpp"
+#include "link.hpp"
+#include "shelf.hpp"
 #include "wire.hpp"
 
 namespace jukebox {
@@ -46,15 +46,9 @@ private:
         bool coming = false;
         bool accepted = false;  // by the user, who may be quicker than the server
     };
-    struct Owned {
-        std::unique_ptr<Take> take;
-        bool retired = false;
-    };
-
     void run();
     void read_texts();
-    void load_takes();
-    void connect_or_step();
+    void talk();
     void disconnect(const std::string& why);
     void read_events();
     void handle(Event& event);
@@ -69,25 +63,19 @@ private:
     void begin_capture();
     void send_recording();
     void collect_midi();
-    std::vector<Note> notes_between(int64_t start, int64_t end) const;
     void keep();
-    void free_retired();
+    void take_back();
+    void share_takes();
     Settings settings() const;
     void tell(Status status, const std::string& text);
 
     Core& core_;
     Texts& shared_;
     std::mutex& mutex_;
-    const std::string name_;
+    Link link_;
+    Shelf shelf_;
     Texts texts_;
     int takes_version_ = -1;
-    std::string loaded_takes_;
-
-    Socket socket_;
-    bool welcomed_ = false;
-    std::string address_;
-    Clock::time_point next_try_{}, asked_at_{};
-    int backoff_ms_ = 0;
 
     bool capturing_ = false;
     bool session_open_ = false;
@@ -99,7 +87,6 @@ private:
     Clock::time_point pending_until_{};
     bool resuming_ = false;
     std::optional<Answer> answer_;
-    std::vector<Owned> takes_;
     std::deque<MidiEvent> midi_;
     std::vector<MidiEvent> unsent_midi_;
     int64_t requests_ = 0;

@@ -1,8 +1,5 @@
 """Where MIDI comes from: names, times, files, the loopback, and a real sender through JACK."""
 
-import os
-import shutil
-import subprocess
 import threading
 import time
 
@@ -14,6 +11,7 @@ from bridge.midi import ports
 from bridge.midi.clock import Clock, hear
 from bridge.midi.message import parse
 from bridge.midi.ports import FilePort, Loopback, arrival, chosen, open_input
+from tests.jackd import jack_server
 
 NAMES = ("Jack: ardour:MIDI Clock out", "Jack: pads", "ALSA: pads two", "ALSA: keys")
 
@@ -97,34 +95,10 @@ def test_the_loopback_is_heard_while_it_is_open():
 
 @pytest.fixture
 def jack(tmp_path, monkeypatch):
-    """Return a client of a JACK server without a sound card, and that server's name."""
-    if shutil.which("jackd") is None:
-        pytest.skip("jackd is missing (Debian: jackd2)")
+    """Return a client of a JACK server without a sound card."""
     pytest.importorskip("rtmidi", reason="python-rtmidi is missing", exc_type=ImportError)
-    module = pytest.importorskip("jack", reason="JACK-Client is missing", exc_type=(ImportError))
-    name = f"jukebox-{os.getpid()}"
-    monkeypatch.setenv("JACK_DEFAULT_SERVER", name)
-    monkeypatch.setenv("JACK_NO_AUDIO_RESERVATION", "1")
-    command = ["jackd", "--no-realtime", "-n", name, "-d", "dummy", "-r", "48000", "-p", "1024"]
-    with (tmp_path / "jackd.log").open("wb") as told:
-        server = subprocess.Popen(command, stdout=told, stderr=told)
-    try:
-        yield _connected(module, name, server), module
-    finally:
-        server.terminate()
-        server.wait(30)
-
-
-def _connected(module, name, server):
-    pause = threading.Event()
-    for _ in range(200):
-        try:
-            return module.Client("sender", servername=name, no_start_server=True)
-        except module.JackOpenError:
-            if server.poll() is not None:
-                pytest.skip(f"jackd ends with {server.returncode} on this machine")
-            pause.wait(0.05)
-    pytest.skip("jackd does not answer on this machine")
+    with jack_server(tmp_path, monkeypatch) as module:
+        yield module.Client("sender", no_start_server=True)
 
 
 class Sender:
@@ -156,7 +130,7 @@ class Sender:
 
 @pytest.mark.host
 def test_a_real_sender_through_jack_is_followed_in_tempo_and_beat(jack):
-    client, _ = jack
+    client = jack
     heard, last = [], threading.Event()
 
     def take(data, at):
