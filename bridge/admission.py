@@ -273,6 +273,7 @@ def needs(request: RenderRequest) -> tuple[str, ...]:
         "blend": bool(conditions.blend),
         "finest_level": plan.finest_level != 0,
         "levels": bool(plan.levels),
+        "changes": bool(plan.changes),
         "guidance": plan.guidance != 1.0,
         f"quality:{plan.quality}": True,
         f"source:{KINDS[type(request.source)]}": True,

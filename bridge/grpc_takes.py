@@ -210,7 +210,7 @@ def _departure_of(asked: bridge_pb2.VaryRequest, rate: int, start: int, end: int
 def _plan_of(asked: bridge_pb2.VaryRequest, take: Take) -> Plan:
     if asked.HasField("plan"):
         return plan_of(asked.plan, secrets.randbits(SEED_BITS))
-    return replace(take.plan, variation=take.plan.variation + 1)
+    return replace(take.plan, variation=take.plan.variation + 1, changes=())
 
 
 def _numbered(name: str, index: int, count: int) -> str:

@@ -24,6 +24,7 @@ from bridge.render import Assembly, Likeness, likeness_of, place
 from bridge.request import Accepted, AudioBlock, Done, Prime, Progress, TakePoint
 from bridge.session import Session, SessionState
 from bridge.takes import Take, ground_for, likeness_of_take, summary, take_id
+from bridge.timetable import Punctuality
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -77,9 +78,8 @@ class Job(Generic[S]):
     async def run(self) -> None:
         """Render the request; events go to the session."""
         self._started_s = self._tools.clock()
-        if self._request.live:
-            self._set_deadlines(self._started_s)
         self._making.begin()
+        self._order()
         self.session.move(SessionState.PRIMING)
         # Neither needs the other, and the disk may be slow.
         found, prepared = await _together(self._found(), self._on_sound(self._prepare))
@@ -116,6 +116,10 @@ class Job(Generic[S]):
         if self.session.state is SessionState.QUEUED:
             return self._tools.pace.seconds(self._making.steps)
         return self._making.meter.progress("").eta_seconds
+
+    def punctuality(self) -> Punctuality:
+        """Return how well the result has kept its time so far."""
+        return self._making.punctuality()
 
     async def _found(self) -> tuple[bytes | None, Checkpoint | None]:
         """Return what is on disk already: the codes of an equal take, how far a dead server came.
@@ -160,12 +164,22 @@ class Job(Generic[S]):
         self.session.news.ring()
         assembly = Assembly(self.likeness, self.placement)
         for block in range(self.placement.first_block, self.placement.end_block):
-            state = await self._making.decodable(block)
             start = assembly.next_sample
-            result = await self._on_sound(partial(self._assemble, assembly, state, block))
+            result = await self._next(assembly, block)
             if result.shape[1]:
                 await self._send(start, result)
         return assembly
+
+    async def _next(self, assembly: Assembly, block: int) -> Audio:
+        """Return what one more block completes of the result."""
+        state = await self._making.decodable(block)
+        work = partial(self._assemble, assembly, state, block)
+        if not self._request.keep_up:
+            return await self._on_sound(work)
+        begun_s = self._tools.clock()
+        result = await self._on_sound(work)
+        self._making.sounded(self._tools.clock() - begun_s)
+        return result
 
     def _measure(self) -> Likeness:
         source = self._request.source
@@ -197,13 +211,17 @@ class Job(Generic[S]):
         if self._request.write_file:
             self._kept.append(audio)
         self.made_samples += audio.shape[1]
-        if self._request.live:
-            self._set_deadlines(self._first_audio_s + self.made_samples / self._request.sample_rate)
-        await self.session.tell(AudioBlock(start_sample=start_sample, samples=audio))
+        live, table = self._request.live, self._making.timetable
+        late = live and table.send(start_sample, audio.shape[1])
+        self._order()
+        await self.session.tell(AudioBlock(start_sample=start_sample, samples=audio, underrun=late))
 
-    def _set_deadlines(self, due_s: float) -> None:
-        for worker in (self._tools.model, self._tools.sound):
-            worker.set_deadline(self.session.job, due_s)
+    def _order(self) -> None:
+        """Let the sound worker know when the next block will sound."""
+        if self._request.live:
+            sample = self.placement.splice_sample + self.made_samples
+            due_s = self._making.timetable.order_s(sample)
+            self._tools.sound.set_deadline(self.session.job, due_s)
 
     def _keep(self, take: Take, elapsed_s: float) -> Done:
         # The file first: once the take is there nothing is missing.
@@ -223,7 +241,7 @@ class Job(Generic[S]):
         return done
 
     def _take(self, assembly: Assembly, codes: bytes, words: tuple[TimedWord, ...]) -> Take:
-        info, plan = self._info, self._request.plan
+        info, plan = self._info, self._making.plan
         assert self.likeness is not None
         image = self.likeness.image
         asked = summary(self._request, self.placement, image.num_channels)
@@ -259,6 +277,7 @@ class Job(Generic[S]):
             gain_db=take.gain_db,
             licence=take.licence,
             words=take.words,
+            late_blocks=self.punctuality().late_blocks,
         )
 
     async def _on_sound(self, work: Callable[[], T]) -> T:

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from bridge.ports import PlanChange
+
 
 class JobState(StrEnum):
     """Where a job stands, as it is told and as it is kept."""
@@ -56,10 +58,14 @@ class JobInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint:
-    """How far a job had come: blocks of the prime fed, and the state after them."""
+    """How far a job had come: blocks of the prime fed, and the state after them.
+
+    `changes` are those of the plan that a job which had to be there in time has made so far.
+    """
 
     fed_blocks: int
     state: bytes
+    changes: tuple[PlanChange, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

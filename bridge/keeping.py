@@ -18,7 +18,7 @@ from bridge.database import storage_errors
 from bridge.jobs import Checkpoint
 from bridge.lyric_file import markers_of
 from bridge.pace import Pace
-from bridge.ports import Audio, Generator, S
+from bridge.ports import Audio, Generator, PlanChange, S
 from bridge.request import Accepted, Done
 from bridge.store import TakeStore
 from bridge.takes import Take
@@ -43,6 +43,15 @@ class Tools(Generic[S]):
     caches: Caches[S]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reached(Generic[S]):
+    """How far a job has come: blocks of the prime fed, changes of its plan, and the state."""
+
+    state: S
+    fed_blocks: int
+    changes: tuple[PlanChange, ...]
+
+
 class Saver(Generic[S]):
     """Writes a job's state down beside the work that goes on, one at a time."""
 
@@ -52,7 +61,7 @@ class Saver(Generic[S]):
         self._saved_s = tools.clock()
         self._saving: asyncio.Task[None] | None = None
 
-    async def in_time(self, state: S, fed_blocks: int) -> None:
+    async def in_time(self, reached: Reached[S]) -> None:
         """Begin to write a state down if the last time is long ago.
 
         Raises:
@@ -64,25 +73,25 @@ class Saver(Generic[S]):
         if self._saving is not None:
             await self._saving
         self._saved_s = now
-        checkpoint = await self._checkpoint(state, fed_blocks)
+        checkpoint = await self._checkpoint(reached)
         self._saving = asyncio.create_task(self._write(checkpoint))
 
-    async def now(self, state: S, fed_blocks: int) -> None:
+    async def now(self, reached: Reached[S]) -> None:
         """Return once a state is on disk.
 
         Raises:
             StorageError: The disk is full or refuses.
         """
-        await self._write(await self._checkpoint(state, fed_blocks))
+        await self._write(await self._checkpoint(reached))
 
     async def rest(self) -> None:
         """Return once nothing is being written; how that ended counts no more."""
         if self._saving is not None:
             await asyncio.gather(self._saving, return_exceptions=True)
 
-    async def _checkpoint(self, state: S, fed_blocks: int) -> Checkpoint:
-        data = await self._tools.model.run(self._job, state.to_bytes)
-        return Checkpoint(fed_blocks=fed_blocks, state=data)
+    async def _checkpoint(self, reached: Reached[S]) -> Checkpoint:
+        data = await self._tools.model.run(self._job, reached.state.to_bytes)
+        return Checkpoint(fed_blocks=reached.fed_blocks, state=data, changes=reached.changes)
 
     async def _write(self, checkpoint: Checkpoint) -> None:
         save = self._tools.store.jobs.save_checkpoint

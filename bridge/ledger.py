@@ -18,6 +18,7 @@ from bridge.database import Database, Row
 from bridge.errors import ConflictError, NotFoundError, StorageError
 from bridge.jobs import Checkpoint, EndedJob, JobInfo, JobState
 from bridge.objects import Objects, write_whole
+from bridge.ports import PlanChange
 from bridge.presence import Presence
 from bridge.request import RenderRequest, TakePoint
 
@@ -173,7 +174,9 @@ class JobLedger:
         Raises:
             StorageError: The disk is full or refuses.
         """
-        body = checkpoint.fed_blocks.to_bytes(8, "little") + checkpoint.state
+        facts = {"fed_blocks": checkpoint.fed_blocks, "changes": checkpoint.changes}
+        head = json.dumps(facts, default=asdict).encode()
+        body = len(head).to_bytes(8, "little") + head + checkpoint.state
         write_whole(self._checkpoint_path(job_id), hashlib.sha256(body).digest() + body)
 
     def checkpoint(self, job_id: str) -> Checkpoint | None:
@@ -185,7 +188,14 @@ class JobLedger:
         body = data[32:]
         if hashlib.sha256(body).digest() != data[:32]:
             return None
-        return Checkpoint(fed_blocks=int.from_bytes(body[:8], "little"), state=body[8:])
+        end = 8 + int.from_bytes(body[:8], "little")
+        try:
+            facts = json.loads(body[8:end])
+            changes = tuple(PlanChange(**change) for change in facts["changes"])
+            return Checkpoint(fed_blocks=facts["fed_blocks"], state=body[end:], changes=changes)
+        except (ValueError, KeyError, TypeError):
+            # Of an earlier version: the job begins anew.
+            return None
 
     def drop_checkpoint(self, job_id: str) -> None:
         """Remove a job's checkpoint, if there is one."""

@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 
 from bridge.errors import InvalidRequestError, blaming
-from bridge.ports import Conditions, LevelPlan, MidiPart, Note, Plan, Section, Timing
+from bridge.ports import Conditions, LevelPlan, MidiPart, Note, Plan, PlanChange, Section, Timing
 from bridge.request import MAX_NOTES
 
 MAX_BARS_OF_CURVES = 4_096
@@ -16,6 +16,8 @@ MAX_TEXT_CHARACTERS = 20_000
 MAX_ID_CHARACTERS = 128
 MAX_LEVEL = 2
 MAX_VOICES = 16
+MAX_CHANGES = 4_096
+MAX_PASSES = 64
 MAX_POSITION_SAMPLES = 2**53
 """Either way from 0; hosts count in doubles, which are exact so far."""
 
@@ -26,7 +28,7 @@ PLAN_RANGES: tuple[tuple[str, float, float], ...] = (
     ("top_p", 0.001, 1.0),
     ("top_k", 0, 2**16),
     ("guidance", 0.0, 20.0),
-    ("passes", 0, 64),
+    ("passes", 0, MAX_PASSES),
 )
 """Field of `Plan`, its least and its greatest value; all without a unit."""
 
@@ -63,6 +65,7 @@ def check_plan(plan: Plan) -> None:
                 raise InvalidRequestError(f"level {level.level} is there twice, once is allowed")
             seen.add(level.level)
             _check_level(level)
+    _check_changes(plan.changes)
 
 
 def check_conditions(conditions: Conditions) -> None:
@@ -155,6 +158,20 @@ def _check_stretch(what: str, start_sample: int, end_sample: int) -> None:
             f"{what} ends at sample {end_sample}, it must end after its start, "
             f"sample {start_sample}"
         )
+
+
+def _check_changes(changes: Sequence[PlanChange]) -> None:
+    check_count("changes of the plan", len(changes), MAX_CHANGES)
+    before = -1
+    for index, change in enumerate(changes):
+        with blaming(f"changes[{index}]"):
+            if not before < change.from_sample <= MAX_POSITION_SAMPLES:
+                raise InvalidRequestError(
+                    f"a change of the plan holds from sample {change.from_sample}, "
+                    f"allowed are {before + 1} to {MAX_POSITION_SAMPLES} samples"
+                )
+            _check_range("passes of a change", change.passes, 1, MAX_PASSES)
+            before = change.from_sample
 
 
 def check_position(what: str, sample: int) -> None:

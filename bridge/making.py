@@ -9,7 +9,7 @@ import asyncio
 import logging
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from typing import Generic, TypeVar
@@ -17,14 +17,16 @@ from typing import Generic, TypeVar
 from bridge.cache import Keys, Prefilled
 from bridge.errors import BridgeError
 from bridge.jobs import Checkpoint
-from bridge.keeping import Saver, Tools
+from bridge.keeping import Reached, Saver, Tools
 from bridge.model_time import feed_blocks
 from bridge.pace import PRIME, ProgressMeter, Steps
-from bridge.ports import Conditions, Mono, S, TimedWord
+from bridge.ports import Conditions, Mono, Plan, Quality, S, StepResult, TimedWord
 from bridge.render import Placement, words_on_session
 from bridge.request import Prime, Progress, StoredCodes, TakePoint
 from bridge.session import Session, SessionState
 from bridge.takes import Take
+from bridge.thrift import Thrift
+from bridge.timetable import Punctuality, Timetable
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -54,18 +56,20 @@ class Heard:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Made(Generic[S]):
-    """One step's outcome: the state that goes on, and one that may be decoded beside it."""
+    """What one call made: the state that goes on, and one that may be decoded beside it."""
 
-    state: S
-    phase: str
+    step: StepResult[S]
     decodable: S | None
-    left: int | None = None
+    closed: bool
+    """Whether a chunk was settled, and none is under way."""
 
 
 class Making(Generic[S]):
     """The codes of one job on their way.
 
     Attributes:
+        plan: What was asked, with the changes that were made to be there in time.
+        timetable: When the result sounds; asked of live jobs alone.
         meter: How far it has come.
         steps: How many steps it was expected to take.
         opened: Set once the model has taken the request.
@@ -97,8 +101,12 @@ class Making(Generic[S]):
         self._prefilled = prefilled
         self._saver = Saver(session.job, tools)
         self._decodable: S | None = None
-        self._reached: tuple[S, int] | None = None
+        self._reached: Reached[S] | None = None
         self._more = asyncio.Event()
+        self.plan = session.request.plan
+        self.timetable = Timetable(session.request, placement.splice_sample, tools.clock)
+        self._thrift: Thrift | None = None
+        self._between_chunks = True
         self.steps = self._expected_steps()
         self.meter = ProgressMeter(self.steps, tools.clock, tools.pace)
         self.opened = asyncio.Event()
@@ -106,6 +114,11 @@ class Making(Generic[S]):
 
     def begin(self) -> None:
         """Start measuring how long it takes."""
+        self.timetable.begin()
+        # Nobody hears a job in time that a crash has cut off; a plan with changes is made again.
+        if self._request.keep_up and self._session.kept is not None and not self.plan.changes:
+            self._thrift = self._thrift_for(self._tools.generator.info.passes)
+        self._order(self._placement.fed_samples)
         self.meter = ProgressMeter(self.steps, self._tools.clock, self._tools.pace)
 
     async def codes(self, heard: Heard) -> bytes:
@@ -124,7 +137,8 @@ class Making(Generic[S]):
         for _ in range(limit):
             if state.decodable_sample >= self._placement.decoded_samples:
                 return await self._on_model(state.to_bytes)
-            state = await self._advance(partial(self._step, state), fed_blocks)
+            plan = self._plan_for(state)
+            state = await self._advance(partial(self._step, state, plan), fed_blocks)
         raise RuntimeError(
             f"the generator settled {state.settled_sample} model samples in {limit} steps, "
             f"{self._placement.decoded_samples} were wanted"
@@ -142,6 +156,19 @@ class Making(Generic[S]):
         end = (block + 1) * self._placement.block_samples
         state = self._decodable
         return None if state is None or state.decodable_sample < end else state
+
+    def sounded(self, seconds: float) -> None:
+        """Take note of how long a block took to become audio."""
+        if self._thrift is not None:
+            self._thrift.decoded(seconds)
+
+    def punctuality(self) -> Punctuality:
+        """Return how well the result has kept its time so far."""
+        return Punctuality(
+            live_blocks=self.timetable.sent_blocks,
+            late_blocks=self.timetable.late_blocks,
+            thinned_chunks=0 if self._thrift is None else self._thrift.thinned_chunks,
+        )
 
     async def words(self, codes: bytes) -> tuple[TimedWord, ...]:
         """Return when each word of the result is sung, on the session's timeline."""
@@ -162,7 +189,7 @@ class Making(Generic[S]):
     async def save(self) -> None:
         """Write down how far the job has come, so that it can be begun again from there."""
         if self._reached is not None:
-            await self._saver.now(*self._reached)
+            await self._saver.now(self._reached)
 
     async def rest(self) -> None:
         """Return once nothing is being written down."""
@@ -182,7 +209,9 @@ class Making(Generic[S]):
 
     async def _begun(self, heard: Heard) -> tuple[S, int]:
         """Return the state to go on from, and how many blocks of the prime it has heard."""
-        if heard.checkpoint is None and self._prefilled is None:
+        if heard.checkpoint is not None:
+            self.plan = replace(self.plan, changes=heard.checkpoint.changes)
+        elif self._prefilled is None:
             self._prefilled = self._tools.caches.longest(heard.keys)
         before = heard.checkpoint or self._prefilled
         state = await self._on_model(partial(self._begin, heard))
@@ -225,16 +254,53 @@ class Making(Generic[S]):
         return self._tools.generator.rewind(state, sample)
 
     async def _advance(self, work: Callable[[], _Made[S]], fed_blocks: int) -> S:
+        begun_s = self._tools.clock() if self._thrift else 0.0
         made = await self._on_model(work)
+        step, changes = made.step, self.plan.changes
         if made.decodable is not None:
             self._decodable = made.decodable
             self._more.set()
             self._session.news.ring()
-        self._reached = made.state, fed_blocks
+        if self._thrift is not None and step.phase != PRIME:
+            self._thrift.stepped(self._tools.clock() - begun_s, closed=made.closed)
+        self._between_chunks = step.between_chunks
+        self._order(step.state.decodable_sample)
+        self._reached = Reached(state=step.state, fed_blocks=fed_blocks, changes=changes)
         if self._request.keep_source:
-            await self._saver.in_time(made.state, fed_blocks)
-        await self.tell(self.meter.advance(made.phase, made.left))
-        return made.state
+            await self._saver.in_time(self._reached)
+        await self.tell(self.meter.advance(step.phase, step.left))
+        return step.state
+
+    def _thrift_for(self, default: int) -> Thrift | None:
+        """Return what chooses passes; None where there are none to choose."""
+        if not default or self.plan.quality is not Quality.FAST:
+            return None
+        one_step = Steps(prime=0, made=1)
+        return Thrift(self.plan.passes or default, self._tools.pace.seconds(one_step))
+
+    def _plan_for(self, state: S) -> Plan:
+        """Return the plan of the next step; where a chunk begins, one that will be there in time.
+
+        Which it was stands in `plan`: replayed from there the same chunks come out.
+        """
+        at = state.settled_sample
+        if self._thrift is not None and self._between_chunks:
+            left_s = self.timetable.left_s(self._next_sample(state.decodable_sample))
+            passes = self._thrift.passes(left_s)
+            if passes != (self.plan.at(at).passes or self._thrift.asked):
+                self.plan = self.plan.changed(at, passes)
+        return self.plan.at(at)
+
+    def _order(self, decodable_sample: int) -> None:
+        """Let the model's worker know when what this job makes next will sound."""
+        if self._request.live:
+            due_s = self.timetable.order_s(self._next_sample(decodable_sample))
+            self._tools.model.set_deadline(self._session.job, due_s)
+
+    def _next_sample(self, decodable_sample: int) -> int:
+        """Return where the first block begins that cannot be decoded yet, in session samples."""
+        size = self._placement.block_samples
+        return self._placement.sample_map.floor_session(decodable_sample // size * size)
 
     def _show(self, state: S) -> None:
         """Let others decode what there is of the state to go on from."""
@@ -245,19 +311,24 @@ class Making(Generic[S]):
         self.opened.set()
 
     def _feed(self, state: S, audio: Mono) -> _Made[S]:
-        before = state.decodable_sample
-        return self._made(before, self._tools.generator.feed(state, audio), PRIME)
+        before = state.decodable_sample, state.settled_sample
+        fed = self._tools.generator.feed(state, audio)
+        return self._made(before, StepResult(state=fed, phase=PRIME, between_chunks=True))
 
-    def _step(self, state: S) -> _Made[S]:
-        before = state.decodable_sample
-        result = self._tools.generator.step([state], self._request.plan)[0]
-        return self._made(before, result.state, result.phase, result.left)
+    def _step(self, state: S, plan: Plan) -> _Made[S]:
+        before = state.decodable_sample, state.settled_sample
+        return self._made(before, self._tools.generator.step([state], plan)[0])
 
-    def _made(self, before: int, state: S, phase: str, left: int | None = None) -> _Made[S]:
+    def _made(self, before: tuple[int, int], step: StepResult[S]) -> _Made[S]:
         """Return the outcome; forked, for the next call consumes a state that is being decoded."""
+        (decodable, settled), state = before, step.state
         size = self._placement.block_samples
-        news = state.decodable_sample // size > before // size
-        return _Made(state=state, phase=phase, decodable=state.fork() if news else None, left=left)
+        news = state.decodable_sample // size > decodable // size
+        return _Made(
+            step=step,
+            decodable=state.fork() if news else None,
+            closed=step.between_chunks and state.settled_sample > settled,
+        )
 
     async def _on_model(self, work: Callable[[], T]) -> T:
         return await self._tools.model.run(self._session.job, work)

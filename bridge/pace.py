@@ -27,31 +27,38 @@ class Steps:
         return self.prime + self.made
 
 
+class Average:
+    """Seconds, smoothed; what is assumed holds until something is measured."""
+
+    def __init__(self, assumed_s: float) -> None:
+        self.seconds = assumed_s
+        self._measured = False
+
+    def measure(self, seconds: float) -> None:
+        """Take note of how long it took once more."""
+        share = SMOOTHING if self._measured else 1.0
+        self._measured = True
+        self.seconds += share * (seconds - self.seconds)
+
+
 class Pace:
     """Seconds a step, one average for hearing and one for making."""
 
     def __init__(self, *, prime_s: float, made_s: float) -> None:
         """Begin with what is assumed until something is measured."""
-        self._prime_s, self._made_s = prime_s, made_s
-        self._measured: set[bool] = set()
+        self._prime, self._made = Average(prime_s), Average(made_s)
 
     def measure(self, phase: str, seconds: float) -> None:
         """Take note of a step."""
-        is_prime = phase == PRIME
-        share = SMOOTHING if is_prime in self._measured else 1.0
-        self._measured.add(is_prime)
-        if is_prime:
-            self._prime_s += share * (seconds - self._prime_s)
-        else:
-            self._made_s += share * (seconds - self._made_s)
+        (self._prime if phase == PRIME else self._made).measure(seconds)
 
     def seconds(self, left: Steps) -> float:
         """Return how long these steps will take."""
-        return left.prime * self._prime_s + left.made * self._made_s
+        return left.prime * self._prime.seconds + left.made * self._made.seconds
 
     def like(self) -> "Pace":
         """Return a pace of its own that begins with what is known here."""
-        return Pace(prime_s=self._prime_s, made_s=self._made_s)
+        return Pace(prime_s=self._prime.seconds, made_s=self._made.seconds)
 
 
 class ProgressMeter:

@@ -6,7 +6,7 @@ anchor, where the code grid starts. Knows numpy and nothing of torch or wires.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Generic, Protocol, Self, TypeVar
 
@@ -140,6 +140,14 @@ class LevelPlan:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PlanChange:
+    """From a model sample on, counted from the anchor, chunks are given so many passes."""
+
+    from_sample: int
+    passes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """How to sample; with the conditions and the prime it fixes every byte of the result."""
 
@@ -156,6 +164,21 @@ class Plan:
     """The level to go down to; a coarser one is heard sooner, and duller."""
     levels: tuple[LevelPlan, ...] = ()
     """What differs by level, each level at most once."""
+    changes: tuple[PlanChange, ...] = ()
+    """Where other passes hold, in order; how a take was made that had to be there in time."""
+
+    def at(self, sample: int) -> "Plan":
+        """Return the plan of the chunk that begins at a model sample, without changes."""
+        made = [change.passes for change in self.changes if change.from_sample <= sample]
+        return replace(self, passes=made[-1] if made else self.passes, changes=())
+
+    def changed(self, sample: int, passes: int) -> "Plan":
+        """Return the plan that gives so many passes from a model sample on."""
+        before = tuple(change for change in self.changes if change.from_sample < sample)
+        plan = replace(self, changes=before)
+        if plan.at(sample).passes == passes:
+            return plan
+        return replace(plan, changes=(*before, PlanChange(from_sample=sample, passes=passes)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,14 +214,17 @@ class ModelInfo:
     supports: frozenset[str]
     """Names of the `Conditions` fields, target kinds (`target:bass`), qualities
     (`quality:fast`) and sources (`source:prime`, `source:nothing`, `source:take`,
-    `source:codes`) that work; `rewind` if a take can be left before its end, `levels` and
-    `finest_level` if a plan may name them."""
+    `source:codes`) that work; `rewind` if a take can be left before its end, `levels`,
+    `finest_level` and `changes` if a plan may name them."""
     artists: tuple[str, ...]
     genres: tuple[str, ...]
     licence: str
     output_licence: str
     hops: tuple[int, ...] = ()
     """Model samples a code, by level, finest first."""
+    passes: int = 0
+    """What a chunk of `quality:fast` is given where a plan says nothing; fewer are cheaper, and
+    a plan's `changes` may ask for fewer. 0: there are none to choose."""
 
 
 class State(Protocol):
@@ -240,6 +266,8 @@ class StepResult(Generic[S]):
     """`top`, `level1`, `level0`: which stage of the cascade worked."""
     left: int | None = None
     """How many steps are still to come, where the model knows."""
+    between_chunks: bool = False
+    """Whether the next step begins a chunk, to which other passes may be given."""
 
 
 class Generator(Protocol[S]):
@@ -296,6 +324,8 @@ class Generator(Protocol[S]):
 
     def step(self, states: Sequence[S], plan: Plan) -> list[StepResult[S]]:
         """Return the states one step further: one chunk, level and pass.
+
+        The plan is the one that holds there, without `changes`.
 
         The first step of a state drops the last incomplete frame of what was
         fed; generation starts at that frame's boundary, `settled_sample`.

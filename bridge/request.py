@@ -105,6 +105,11 @@ class RenderRequest:
         seed_drawn: The seed was drawn by the server, not asked for: two requests that differ in it
             alone are the same request.
         write_file: Also write a Broadcast Wave file into the spool.
+        due_in_s: Seconds from the request on after which it sounds, sample after sample: live
+            blocks that come later are told as underruns. None: once its first block is there.
+        heard_sample: Session sample that sounds then; what comes before it is not heard.
+            None: the splice.
+        keep_up: Give a chunk fewer passes rather than be late; the take's plan tells which.
         keep_source: Write down what it stands on, so that it can be begun again after a crash; not
             for the phrases of a live loop, whose recording would fill the disk.
 
@@ -128,6 +133,9 @@ class RenderRequest:
     seed_drawn: bool = False
     write_file: bool = False
     keep_source: bool = True
+    due_in_s: float | None = None
+    heard_sample: int | None = None
+    keep_up: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what no model could render."""
@@ -143,6 +151,16 @@ class RenderRequest:
             0 < self.num_samples <= limit,
             f"the result would have {self.num_samples} samples, allowed are 1 to {limit} samples",
         )
+        _require(
+            self.live or not (self.keep_up or self.due_in_s is not None),
+            "only a live request has a time at which it sounds, and can keep up with it",
+        )
+        if self.due_in_s is not None:
+            _require(
+                0 <= self.due_in_s <= MAX_DEADLINE_SECONDS,
+                f"the result sounds in {self.due_in_s:g} s, "
+                f"allowed are 0 to {MAX_DEADLINE_SECONDS:g} s",
+            )
         if self.deadline_s is not None:
             _require(
                 0 < self.deadline_s <= MAX_DEADLINE_SECONDS,
@@ -248,6 +266,8 @@ class Done:
     licence: str
     words: tuple[TimedWord, ...] = ()
     """When each word of the lyrics is sung, in session samples; none if nobody knows."""
+    late_blocks: int = 0
+    """Of a live result: blocks that were sent after the time at which they sound."""
     lead_in: Audio = field(
         default_factory=lambda: np.zeros((0, 0), np.float32), repr=False, compare=False
     )

@@ -6,6 +6,7 @@ nor audio nor wires.
 
 import asyncio
 import logging
+from collections import Counter
 from dataclasses import asdict, dataclass, replace
 from typing import Generic
 
@@ -35,6 +36,10 @@ class EngineStats(CacheStats):
     cancelled_jobs: int
     model_turns: int
     sound_turns: int
+    live_blocks: int = 0
+    """Of ended jobs, as in `Punctuality`."""
+    late_blocks: int = 0
+    thinned_chunks: int = 0
 
 
 class Roster(Generic[S]):
@@ -48,6 +53,7 @@ class Roster(Generic[S]):
         self._deadlines: dict[str, asyncio.TimerHandle] = {}
         self._supervisors: set[asyncio.Task[None]] = set()
         self._ended = dict.fromkeys(SessionState, 0)
+        self._kept_time: Counter[str] = Counter()
         self._stopping = False
 
     def find(self, job_id: str) -> Job[S] | None:
@@ -68,6 +74,7 @@ class Roster(Generic[S]):
             cancelled_jobs=self._ended[SessionState.CANCELLED],
             model_turns=self._tools.model.turns,
             sound_turns=self._tools.sound.turns,
+            **self._kept_time,
             **asdict(self._tools.caches.stats()),
         )
 
@@ -205,6 +212,7 @@ class Roster(Generic[S]):
             worker.leave(session.job)
         session.move(state)
         self._ended[state] += 1
+        self._kept_time.update(asdict(job.punctuality()))
         if state is SessionState.FAILED and session.listeners == 0:
             log.error("%s failed and nobody listens", session.job, exc_info=session.error)
         session.events.end(session.error)

@@ -20,6 +20,7 @@ from bridge.ports import (
     ModelInfo,
     Mono,
     Plan,
+    PlanChange,
     Quality,
     TimedWord,
 )
@@ -234,6 +235,7 @@ def plan_from(record: Mapping[str, Any]) -> Plan:
     plan = dict(record)
     plan["quality"] = Quality(plan["quality"])
     plan["levels"] = tuple(LevelPlan(**level) for level in plan.get("levels", ()))
+    plan["changes"] = tuple(PlanChange(**change) for change in plan.get("changes", ()))
     return Plan(**plan)
 
 

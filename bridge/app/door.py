@@ -41,7 +41,7 @@ HALF = "half"
 UNLABELLED = 0
 """The row of a label that was not given; names follow from row 1 on."""
 CONDITIONS = ("timing", "midi", "stems")
-SOURCES = ("source:prime", "source:nothing", "source:take", "rewind")
+SOURCES = ("source:prime", "source:nothing", "source:take", "rewind", "changes")
 QUALITIES = (Quality.FAST, Quality.TEACHER)
 PHASES = ("level0", "level1", "top")
 
@@ -121,7 +121,10 @@ class ShippedGenerator:
     ) -> list[StepResult["TimelineState"]]:
         """Return the states one step further."""
         steps = self._model.step(states, sampling_plan_of(plan))
-        return [StepResult(state=step.state, phase=step.phase) for step in steps]
+        return [
+            StepResult(state=step.state, phase=step.phase, between_chunks=not len(step.state.draft))
+            for step in steps
+        ]
 
     def steps_per_second(self, plan: Plan) -> float:
         """Return how many steps one second of audio takes."""
@@ -259,7 +262,13 @@ def _info_of(model: "StreamingGenerator") -> ModelInfo:
         licence=card.licence,
         output_licence=card.output_licence,
         hops=tuple(model.bundle.config.codec.hop(level) for level in range(len(PHASES))),
+        passes=_passes_of(model),
     )
+
+
+def _passes_of(model: "StreamingGenerator") -> int:
+    student = model.bundle.config.student
+    return 0 if student is None else student.passes
 
 
 def _row_of(what: str, name: str | None, words: tuple[str, ...]) -> int:

@@ -171,8 +171,9 @@ async def _regenerate(arguments: argparse.Namespace, load: Load) -> int:
                 f"loaded is {engine.info.name} ({engine.info.fingerprint}): its bytes are others"
             )
         asked = await asyncio.to_thread(engine.store.request, take.id)
-        # Computed anew, whatever key or deadline it had.
+        # Computed anew, whatever key or deadline it had, with the plan that it was made with.
         asked = replace(asked, idempotency_key="", deadline_s=None, detached=False, model="")
+        asked = replace(asked, plan=take.plan, keep_up=False, due_in_s=None)
         again = [event async for event in engine.render(asked) if isinstance(event, Done)][-1]
     same = again.sha256 == take.sha256
     facts = {"take": take.id, "sha256": take.sha256, "again": again.sha256, "same": same}
