@@ -70,6 +70,9 @@ async def _get_stats(
         stored_bytes=store.used_bytes,
         max_stored_bytes=store.limit_bytes,
         uptime_seconds=CLOCK() - call.desk.begun_s,
+        live_blocks=counts.live_blocks,
+        late_blocks=counts.late_blocks,
+        thinned_chunks=counts.thinned_chunks,
     )
 
 

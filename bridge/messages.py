@@ -252,6 +252,7 @@ def _message_of_done(event: Done) -> bridge_pb2.Done:
         licence=event.licence,
         lead_in=bytes_of(event.lead_in),
         words=[message_of_word(word) for word in event.words],
+        late_blocks=event.late_blocks,
     )
 
 
@@ -267,6 +268,7 @@ def _done_of(message: bridge_pb2.Done, num_channels: int) -> Done:
         licence=message.licence,
         lead_in=samples_of(message.lead_in, num_channels),
         words=tuple(_word_of(word) for word in message.words),
+        late_blocks=message.late_blocks,
     )
 
 

@@ -24,6 +24,7 @@ from bridge.ports import (
     MidiPart,
     Note,
     Plan,
+    PlanChange,
     Section,
     StemKind,
     Timing,
@@ -60,6 +61,10 @@ def plan_of(message: bridge_pb2.Plan, drawn_seed: int) -> Plan:
         passes=message.passes,
         finest_level=message.finest_level,
         levels=tuple(_level_plan_of(level) for level in message.levels),
+        changes=tuple(
+            PlanChange(from_sample=change.from_sample, passes=change.passes)
+            for change in message.changes
+        ),
     )
     check_plan(plan)
     return plan
@@ -87,6 +92,10 @@ def message_of_plan(plan: Plan, *, seed: int | None) -> bridge_pb2.Plan:
                 hop_fraction=level.hop_fraction,
             )
             for level in plan.levels
+        ],
+        changes=[
+            bridge_pb2.PlanChange(from_sample=change.from_sample, passes=change.passes)
+            for change in plan.changes
         ],
     )
 

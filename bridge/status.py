@@ -132,6 +132,18 @@ def _engine_metrics(stats: EngineStats) -> list[Metric]:
             "worker",
             {"model": stats.model_turns, "sound": stats.sound_turns},
         ),
+        _by_label(
+            "jukebox_live_blocks_total",
+            ("counter", "Blocks that were to sound at a time, and those sent after it."),
+            "kept",
+            {"in_time": stats.live_blocks - stats.late_blocks, "late": stats.late_blocks},
+        ),
+        _by_label(
+            "jukebox_thinned_chunks_total",
+            ("counter", "Chunks that were given fewer passes than asked, to be there in time."),
+            "stage",
+            {"top": stats.thinned_chunks},
+        ),
         *_cache_metrics(stats),
     ]
 

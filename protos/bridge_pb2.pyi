@@ -190,7 +190,7 @@ class Target(_message.Message):
     def __init__(self, num_samples: _Optional[int] = ..., bars: _Optional[float] = ..., tempo_map: _Optional[_Iterable[_Union[TempoChange, _Mapping]]] = ...) -> None: ...
 
 class Plan(_message.Message):
-    __slots__ = ("quality", "seed", "variation", "temperature", "top_p", "top_k", "guidance", "passes", "finest_level", "levels")
+    __slots__ = ("quality", "seed", "variation", "temperature", "top_p", "top_k", "guidance", "passes", "finest_level", "levels", "changes")
     QUALITY_FIELD_NUMBER: _ClassVar[int]
     SEED_FIELD_NUMBER: _ClassVar[int]
     VARIATION_FIELD_NUMBER: _ClassVar[int]
@@ -201,6 +201,7 @@ class Plan(_message.Message):
     PASSES_FIELD_NUMBER: _ClassVar[int]
     FINEST_LEVEL_FIELD_NUMBER: _ClassVar[int]
     LEVELS_FIELD_NUMBER: _ClassVar[int]
+    CHANGES_FIELD_NUMBER: _ClassVar[int]
     quality: Quality
     seed: int
     variation: int
@@ -211,7 +212,16 @@ class Plan(_message.Message):
     passes: int
     finest_level: int
     levels: _containers.RepeatedCompositeFieldContainer[LevelPlan]
-    def __init__(self, quality: _Optional[_Union[Quality, str]] = ..., seed: _Optional[int] = ..., variation: _Optional[int] = ..., temperature: _Optional[float] = ..., top_p: _Optional[float] = ..., top_k: _Optional[int] = ..., guidance: _Optional[float] = ..., passes: _Optional[int] = ..., finest_level: _Optional[int] = ..., levels: _Optional[_Iterable[_Union[LevelPlan, _Mapping]]] = ...) -> None: ...
+    changes: _containers.RepeatedCompositeFieldContainer[PlanChange]
+    def __init__(self, quality: _Optional[_Union[Quality, str]] = ..., seed: _Optional[int] = ..., variation: _Optional[int] = ..., temperature: _Optional[float] = ..., top_p: _Optional[float] = ..., top_k: _Optional[int] = ..., guidance: _Optional[float] = ..., passes: _Optional[int] = ..., finest_level: _Optional[int] = ..., levels: _Optional[_Iterable[_Union[LevelPlan, _Mapping]]] = ..., changes: _Optional[_Iterable[_Union[PlanChange, _Mapping]]] = ...) -> None: ...
+
+class PlanChange(_message.Message):
+    __slots__ = ("from_sample", "passes")
+    FROM_SAMPLE_FIELD_NUMBER: _ClassVar[int]
+    PASSES_FIELD_NUMBER: _ClassVar[int]
+    from_sample: int
+    passes: int
+    def __init__(self, from_sample: _Optional[int] = ..., passes: _Optional[int] = ...) -> None: ...
 
 class LevelPlan(_message.Message):
     __slots__ = ("level", "temperature", "top_p", "top_k", "hop_fraction")
@@ -348,7 +358,7 @@ class Progress(_message.Message):
     def __init__(self, phase: _Optional[str] = ..., step: _Optional[int] = ..., total_steps: _Optional[int] = ..., eta_seconds: _Optional[float] = ...) -> None: ...
 
 class Done(_message.Message):
-    __slots__ = ("take_id", "path", "sha256", "num_samples", "rtf", "first_audio_ms", "gain_db", "licence", "lead_in", "words")
+    __slots__ = ("take_id", "path", "sha256", "num_samples", "rtf", "first_audio_ms", "gain_db", "licence", "lead_in", "words", "late_blocks")
     TAKE_ID_FIELD_NUMBER: _ClassVar[int]
     PATH_FIELD_NUMBER: _ClassVar[int]
     SHA256_FIELD_NUMBER: _ClassVar[int]
@@ -359,6 +369,7 @@ class Done(_message.Message):
     LICENCE_FIELD_NUMBER: _ClassVar[int]
     LEAD_IN_FIELD_NUMBER: _ClassVar[int]
     WORDS_FIELD_NUMBER: _ClassVar[int]
+    LATE_BLOCKS_FIELD_NUMBER: _ClassVar[int]
     take_id: str
     path: str
     sha256: str
@@ -369,7 +380,8 @@ class Done(_message.Message):
     licence: str
     lead_in: bytes
     words: _containers.RepeatedCompositeFieldContainer[TimedWord]
-    def __init__(self, take_id: _Optional[str] = ..., path: _Optional[str] = ..., sha256: _Optional[str] = ..., num_samples: _Optional[int] = ..., rtf: _Optional[float] = ..., first_audio_ms: _Optional[float] = ..., gain_db: _Optional[float] = ..., licence: _Optional[str] = ..., lead_in: _Optional[bytes] = ..., words: _Optional[_Iterable[_Union[TimedWord, _Mapping]]] = ...) -> None: ...
+    late_blocks: int
+    def __init__(self, take_id: _Optional[str] = ..., path: _Optional[str] = ..., sha256: _Optional[str] = ..., num_samples: _Optional[int] = ..., rtf: _Optional[float] = ..., first_audio_ms: _Optional[float] = ..., gain_db: _Optional[float] = ..., licence: _Optional[str] = ..., lead_in: _Optional[bytes] = ..., words: _Optional[_Iterable[_Union[TimedWord, _Mapping]]] = ..., late_blocks: _Optional[int] = ...) -> None: ...
 
 class TimedWord(_message.Message):
     __slots__ = ("text", "line", "start_sample", "end_sample", "character_samples")
@@ -502,7 +514,7 @@ class LiveHeader(_message.Message):
     def __init__(self, format: _Optional[_Union[AudioFormat, _Mapping]] = ..., model: _Optional[str] = ..., start_sample: _Optional[int] = ..., conditions: _Optional[_Union[Conditions, _Mapping]] = ..., plan: _Optional[_Union[Plan, _Mapping]] = ..., pacing: _Optional[_Union[Pacing, str]] = ..., credit_samples: _Optional[int] = ..., request_id: _Optional[str] = ...) -> None: ...
 
 class LiveContinuation(_message.Message):
-    __slots__ = ("splice_sample", "target", "plan", "request_id", "write_file", "lead_samples", "fade_samples")
+    __slots__ = ("splice_sample", "target", "plan", "request_id", "write_file", "lead_samples", "fade_samples", "keep_up")
     SPLICE_SAMPLE_FIELD_NUMBER: _ClassVar[int]
     TARGET_FIELD_NUMBER: _ClassVar[int]
     PLAN_FIELD_NUMBER: _ClassVar[int]
@@ -510,6 +522,7 @@ class LiveContinuation(_message.Message):
     WRITE_FILE_FIELD_NUMBER: _ClassVar[int]
     LEAD_SAMPLES_FIELD_NUMBER: _ClassVar[int]
     FADE_SAMPLES_FIELD_NUMBER: _ClassVar[int]
+    KEEP_UP_FIELD_NUMBER: _ClassVar[int]
     splice_sample: int
     target: Target
     plan: Plan
@@ -517,10 +530,11 @@ class LiveContinuation(_message.Message):
     write_file: bool
     lead_samples: int
     fade_samples: int
-    def __init__(self, splice_sample: _Optional[int] = ..., target: _Optional[_Union[Target, _Mapping]] = ..., plan: _Optional[_Union[Plan, _Mapping]] = ..., request_id: _Optional[str] = ..., write_file: _Optional[bool] = ..., lead_samples: _Optional[int] = ..., fade_samples: _Optional[int] = ...) -> None: ...
+    keep_up: bool
+    def __init__(self, splice_sample: _Optional[int] = ..., target: _Optional[_Union[Target, _Mapping]] = ..., plan: _Optional[_Union[Plan, _Mapping]] = ..., request_id: _Optional[str] = ..., write_file: _Optional[bool] = ..., lead_samples: _Optional[int] = ..., fade_samples: _Optional[int] = ..., keep_up: _Optional[bool] = ...) -> None: ...
 
 class LiveLoop(_message.Message):
-    __slots__ = ("tempo_map", "first_sample", "bars", "listen_bars", "lead_samples", "fade_samples", "reserve_samples", "plan", "request_id")
+    __slots__ = ("tempo_map", "first_sample", "bars", "listen_bars", "lead_samples", "fade_samples", "reserve_samples", "plan", "request_id", "keep_up")
     TEMPO_MAP_FIELD_NUMBER: _ClassVar[int]
     FIRST_SAMPLE_FIELD_NUMBER: _ClassVar[int]
     BARS_FIELD_NUMBER: _ClassVar[int]
@@ -530,6 +544,7 @@ class LiveLoop(_message.Message):
     RESERVE_SAMPLES_FIELD_NUMBER: _ClassVar[int]
     PLAN_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    KEEP_UP_FIELD_NUMBER: _ClassVar[int]
     tempo_map: _containers.RepeatedCompositeFieldContainer[TempoChange]
     first_sample: int
     bars: float
@@ -539,7 +554,8 @@ class LiveLoop(_message.Message):
     reserve_samples: int
     plan: Plan
     request_id: str
-    def __init__(self, tempo_map: _Optional[_Iterable[_Union[TempoChange, _Mapping]]] = ..., first_sample: _Optional[int] = ..., bars: _Optional[float] = ..., listen_bars: _Optional[float] = ..., lead_samples: _Optional[int] = ..., fade_samples: _Optional[int] = ..., reserve_samples: _Optional[int] = ..., plan: _Optional[_Union[Plan, _Mapping]] = ..., request_id: _Optional[str] = ...) -> None: ...
+    keep_up: bool
+    def __init__(self, tempo_map: _Optional[_Iterable[_Union[TempoChange, _Mapping]]] = ..., first_sample: _Optional[int] = ..., bars: _Optional[float] = ..., listen_bars: _Optional[float] = ..., lead_samples: _Optional[int] = ..., fade_samples: _Optional[int] = ..., reserve_samples: _Optional[int] = ..., plan: _Optional[_Union[Plan, _Mapping]] = ..., request_id: _Optional[str] = ..., keep_up: _Optional[bool] = ...) -> None: ...
 
 class LiveTempo(_message.Message):
     __slots__ = ("tempo_map",)
@@ -866,7 +882,7 @@ class GetStatsRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class Stats(_message.Message):
-    __slots__ = ("queued_jobs", "running_jobs", "done_jobs", "failed_jobs", "cancelled_jobs", "model_turns", "sound_turns", "takes", "kept_takes", "stored_bytes", "max_stored_bytes", "uptime_seconds")
+    __slots__ = ("queued_jobs", "running_jobs", "done_jobs", "failed_jobs", "cancelled_jobs", "model_turns", "sound_turns", "takes", "kept_takes", "stored_bytes", "max_stored_bytes", "uptime_seconds", "live_blocks", "late_blocks", "thinned_chunks")
     QUEUED_JOBS_FIELD_NUMBER: _ClassVar[int]
     RUNNING_JOBS_FIELD_NUMBER: _ClassVar[int]
     DONE_JOBS_FIELD_NUMBER: _ClassVar[int]
@@ -879,6 +895,9 @@ class Stats(_message.Message):
     STORED_BYTES_FIELD_NUMBER: _ClassVar[int]
     MAX_STORED_BYTES_FIELD_NUMBER: _ClassVar[int]
     UPTIME_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    LIVE_BLOCKS_FIELD_NUMBER: _ClassVar[int]
+    LATE_BLOCKS_FIELD_NUMBER: _ClassVar[int]
+    THINNED_CHUNKS_FIELD_NUMBER: _ClassVar[int]
     queued_jobs: int
     running_jobs: int
     done_jobs: int
@@ -891,7 +910,10 @@ class Stats(_message.Message):
     stored_bytes: int
     max_stored_bytes: int
     uptime_seconds: float
-    def __init__(self, queued_jobs: _Optional[int] = ..., running_jobs: _Optional[int] = ..., done_jobs: _Optional[int] = ..., failed_jobs: _Optional[int] = ..., cancelled_jobs: _Optional[int] = ..., model_turns: _Optional[int] = ..., sound_turns: _Optional[int] = ..., takes: _Optional[int] = ..., kept_takes: _Optional[int] = ..., stored_bytes: _Optional[int] = ..., max_stored_bytes: _Optional[int] = ..., uptime_seconds: _Optional[float] = ...) -> None: ...
+    live_blocks: int
+    late_blocks: int
+    thinned_chunks: int
+    def __init__(self, queued_jobs: _Optional[int] = ..., running_jobs: _Optional[int] = ..., done_jobs: _Optional[int] = ..., failed_jobs: _Optional[int] = ..., cancelled_jobs: _Optional[int] = ..., model_turns: _Optional[int] = ..., sound_turns: _Optional[int] = ..., takes: _Optional[int] = ..., kept_takes: _Optional[int] = ..., stored_bytes: _Optional[int] = ..., max_stored_bytes: _Optional[int] = ..., uptime_seconds: _Optional[float] = ..., live_blocks: _Optional[int] = ..., late_blocks: _Optional[int] = ..., thinned_chunks: _Optional[int] = ...) -> None: ...
 
 class PluginRequest(_message.Message):
     __slots__ = ("hello", "live", "midi", "tag")

@@ -88,6 +88,15 @@ def test_a_plan_comes_back_as_the_decimals_that_were_meant(seed, temperature, to
     assert plan_of(bridge_pb2.Plan.FromString(sent), drawn_seed=1) == plan
 
 
+def test_the_changes_of_a_plan_come_back_and_are_held_to_their_form():
+    plan = Plan(seed=1, passes=3).changed(8192, 1).changed(16384, 2)
+    sent = message_of_plan(plan, seed=1)
+    assert plan_of(bridge_pb2.Plan.FromString(sent.SerializeToString()), drawn_seed=9) == plan
+    sent.changes[1].from_sample = sent.changes[0].from_sample
+    with pytest.raises(InvalidRequestError, match="allowed are 8193 to"):
+        plan_of(sent, drawn_seed=9)
+
+
 def test_an_empty_plan_means_the_defaults_and_the_drawn_seed():
     assert plan_of(bridge_pb2.Plan(), drawn_seed=99) == Plan(seed=99)
     assert plan_of(bridge_pb2.Plan(seed=0), drawn_seed=99) == Plan(seed=0)
@@ -117,6 +126,7 @@ def test_an_empty_plan_means_the_defaults_and_the_drawn_seed():
             first_audio_ms=20.5,
             gain_db=-3.25,
             licence="l",
+            late_blocks=3,
         ),
     ],
 )
