@@ -29,17 +29,35 @@ class Access:
 
     Attributes:
         token: Brought with every call; over TLS, or to this machine, only.
-        ca_file: Authority that signed the server's certificate, PEM; turns TLS on.
+        tls: Whether to speak TLS; the authorities that this system trusts count then.
+        ca_file: The one authority that counts instead, PEM; turns TLS on.
         certificate: The client's own certificate chain, PEM, where the server asks for one.
         private_key: Its key, PEM.
         name: What the program calls itself, so that all its connections count as one.
+
+    Raises:
+        InvalidRequestError: A certificate without its key, or a key without its certificate; or
+            either without TLS.
     """
 
     token: str = ""
+    tls: bool = False
     ca_file: Path | None = None
     certificate: Path | None = None
     private_key: Path | None = None
     name: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse half of a certificate, and one that would not be shown."""
+        if (self.certificate is None) is not (self.private_key is None):
+            raise InvalidRequestError("a certificate and its private key are given together")
+        if self.certificate is not None and not self.secure:
+            raise InvalidRequestError("a certificate of one's own is shown over TLS alone")
+
+    @property
+    def secure(self) -> bool:
+        """Return whether TLS is spoken."""
+        return self.tls or self.ca_file is not None
 
     def metadata(self) -> tuple[tuple[str, str], ...]:
         """Return what goes with every call."""
@@ -55,18 +73,18 @@ def open_channel(address: str, access: Access) -> grpc.Channel:
         InvalidRequestError: A token would go over the network in the clear.
         NotReadyError: A file of keys cannot be used.
     """
-    if access.ca_file is None:
+    if not access.secure:
         if access.token and not is_local(_host_of(address)):
             raise InvalidRequestError(
-                f"the token would go to {address} in the clear: give the authority of the "
-                "server's certificate, which turns TLS on"
+                f"the token would go to {address} in the clear: turn TLS on, or give the "
+                "authority of the server's certificate, which turns it on"
             )
         return grpc.insecure_channel(address, options=CHANNEL_OPTIONS)
-    own = access.certificate is not None and access.private_key is not None
     tls = grpc.ssl_channel_credentials(
-        root_certificates=read_public(access.ca_file),
-        private_key=read_secret(access.private_key) if own and access.private_key else None,
-        certificate_chain=read_public(access.certificate) if own and access.certificate else None,
+        # None is what this system trusts.
+        root_certificates=None if access.ca_file is None else read_public(access.ca_file),
+        private_key=None if access.private_key is None else read_secret(access.private_key),
+        certificate_chain=None if access.certificate is None else read_public(access.certificate),
     )
     return grpc.secure_channel(address, tls, options=CHANNEL_OPTIONS)
 

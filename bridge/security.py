@@ -145,6 +145,22 @@ def read_keyring(path: Path) -> Keyring:
     return Keyring(tokens)
 
 
+def read_token(path: Path) -> str:
+    """Return a client's own token: alone in its file, or after the name that the server knows.
+
+    Raises:
+        NotReadyError: The file cannot be read, or others than its owner could read it.
+        InvalidRequestError: It holds no token, or more than one.
+    """
+    lines = read_secret(path).decode("utf-8", "replace").splitlines()
+    told = [words for line in lines if (words := line.partition("#")[0].split())]
+    if len(told) != 1 or len(told[0]) > 2:
+        raise InvalidRequestError(
+            f"{path} holds {len(told)} lines, a client's file holds 1: a token, or a name and it"
+        )
+    return told[0][-1]
+
+
 def read_secret(path: Path) -> bytes:
     """Return the content of a file that only its owner can read.
 

@@ -15,9 +15,9 @@ from bridge.audio_file import (
     read_time_reference,
     write_audio,
 )
-from bridge.client import Client, Continuation, Result
-from bridge.commands.console import Bar, progress_bar, say
-from bridge.commands.serving import add_server_arguments, server_of
+from bridge.client import Continuation, Result
+from bridge.commands.console import progress_bar, say
+from bridge.commands.serving import add_server_arguments, client_of
 from bridge.errors import InvalidRequestError, NotFoundError
 from bridge.midi_file import read_midi
 from bridge.ports import Audio, Conditions, Labels, MidiPart, Plan, Quality, StemKind
@@ -45,8 +45,8 @@ def run(arguments: argparse.Namespace, load: Load | None = None) -> int:
     job = _job_of(arguments)
     with progress_bar(f"continuing {arguments.prime}") as bar:
         bar.stage("loading the model")
-        with server_of(arguments, load) as address:
-            result = _render(job.continuation, address, bar)
+        with client_of(arguments, load) as client:
+            result = client.render(job.continuation, bar.show)
         bar.stage("writing")
         path = _write(arguments.out, job, result)
     say(_report(path, job, result, as_json=arguments.json))
@@ -200,11 +200,6 @@ def _as_many_channels(audio: Audio, num_channels: int) -> Audio:
         return audio
     mid = audio.mean(axis=0, keepdims=True, dtype=audio.dtype)
     return mid.repeat(num_channels, axis=0)
-
-
-def _render(continuation: Continuation, address: str, bar: Bar) -> Result:
-    with Client(address) as client:
-        return client.render(continuation, bar.show)
 
 
 def _write(out: Path, job: _Job, result: Result) -> Path:

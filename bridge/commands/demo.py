@@ -12,9 +12,9 @@ import numpy as np
 from bridge import report, splice
 from bridge.app import Load
 from bridge.audio_file import AudioClip, Provenance, read_audio, write_audio
-from bridge.client import Client, Continuation, Result
+from bridge.client import Continuation, Result
 from bridge.commands.console import progress_bar, say
-from bridge.commands.serving import add_server_arguments, server_of
+from bridge.commands.serving import add_server_arguments, client_of
 from bridge.errors import InvalidRequestError, NotReadyError
 from bridge.midi_file import read_midi, read_tempo_map
 from bridge.ports import Audio, Conditions, MidiPart, Plan
@@ -45,7 +45,7 @@ def run(arguments: argparse.Namespace, load: Load | None = None) -> int:
     example = load_example()
     with progress_bar("continuing the example by 4 bars") as bar:
         bar.stage("loading the model")
-        with server_of(arguments, load) as address, Client(address) as client:
+        with client_of(arguments, load) as client:
             result = client.render(_continuation(example, arguments.seed), bar.show)
             peak_mb = report.peak_rss_mb()
         bar.stage("measuring, drawing, writing")

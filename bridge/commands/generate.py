@@ -7,7 +7,7 @@ import numpy as np
 
 from bridge.app import Load
 from bridge.audio_file import AudioClip, read_audio, read_time_reference
-from bridge.client import Client, Continuation, Verb
+from bridge.client import Continuation, Verb
 from bridge.commands.console import progress_bar
 from bridge.commands.sampling import (
     Made,
@@ -16,9 +16,9 @@ from bridge.commands.sampling import (
     add_sampling_arguments,
     check_outputs,
     check_rate,
+    client_with,
     plan_from,
     report,
-    server_with,
     write_codes,
     write_outputs,
 )
@@ -46,7 +46,7 @@ def run(arguments: argparse.Namespace, load: Load | None = None) -> int:
     asked = _asked(arguments, clip)
     with progress_bar(f"generating with {arguments.model or 'the server'}") as bar:
         bar.stage("starting")
-        with server_with(arguments, load) as address, Client(address) as client:
+        with client_with(arguments, load) as client:
             result = client.render(asked, bar.show)
             bar.stage("writing")
             write_codes(arguments, client, result.done.take_id)

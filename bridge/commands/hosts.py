@@ -10,7 +10,7 @@ from typing import Final
 from bridge.app import Load
 from bridge.client import Client
 from bridge.commands.console import note, say
-from bridge.commands.serving import add_server_arguments, server_of
+from bridge.commands.serving import add_server_arguments, client_of
 from bridge.errors import BridgeError, NotReadyError
 from bridge.hosts.actions import ActionSocket
 from bridge.hosts.companion import CompanionHost
@@ -79,7 +79,7 @@ def run(arguments: argparse.Namespace, load: Load | None = None) -> int:
         return _install(arguments)
     wish = _wish_of(arguments)
     with ExitStack() as stack:
-        client = stack.enter_context(Client(stack.enter_context(server_of(arguments, load))))
+        client = stack.enter_context(client_of(arguments, load))
         if arguments.action == "watch":
             return _watch(arguments, client, wish)
         return _beside(arguments, client, wish)

@@ -13,6 +13,7 @@ from bridge.audio_file import AudioClip, Provenance, write_audio, write_whole
 from bridge.client import Client, Result
 from bridge.commands.configured import add_setting_flags, config_of
 from bridge.commands.console import say
+from bridge.commands.serving import access_of, add_remote_arguments
 from bridge.config import private_config
 from bridge.errors import InvalidRequestError, NotFoundError
 from bridge.lyric_file import markers_of, to_lrc
@@ -86,18 +87,25 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--models", type=Path, default=models_folder(), metavar="DIR", help="imported models"
     )
-    parser.add_argument("--server", metavar="HOST:PORT", help="one that runs; else one is started")
+    add_remote_arguments(parser)
     add_setting_flags(parser, ("spool", "precision"))
 
 
 @contextmanager
-def server_with(arguments: argparse.Namespace, load: Load | None) -> Generator[str]:
-    """Yield the address of `--server`, or of a server of `--model` that lives as long as this.
+def client_with(arguments: argparse.Namespace, load: Load | None) -> Generator[Client]:
+    """Yield a client of `--server`, or of a server of `--model` that lives as long as this.
 
     Raises:
         InvalidRequestError: Neither is named.
         NotFoundError: The model was not imported.
     """
+    access = access_of(arguments)
+    with _server_with(arguments, load) as address, Client(address, access) as client:
+        yield client
+
+
+@contextmanager
+def _server_with(arguments: argparse.Namespace, load: Load | None) -> Generator[str]:
     if arguments.server is not None:
         yield arguments.server
         return

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from bridge.app import MODEL_NAMES, Load
-from bridge.client import Client, Upsampling
+from bridge.client import Upsampling
 from bridge.codes_file import CodesFile, read_codes
 from bridge.commands.console import progress_bar
 from bridge.commands.sampling import (
@@ -17,9 +17,9 @@ from bridge.commands.sampling import (
     add_output_arguments,
     add_sampling_arguments,
     check_outputs,
+    client_with,
     plan_from,
     report,
-    server_with,
     write_codes,
     write_outputs,
 )
@@ -63,7 +63,7 @@ def run(arguments: argparse.Namespace, load: Load | None = None) -> int:
     asked = _asked(arguments, file)
     with progress_bar(f"upsampling {arguments.file}") as bar:
         bar.stage("starting")
-        with server_with(arguments, load) as address, Client(address) as client:
+        with client_with(arguments, load) as client:
             result = client.upsample(asked, bar.show)
             bar.stage("writing")
             write_codes(arguments, client, result.done.take_id)
