@@ -190,6 +190,16 @@ class ServerConfig:
             "--model",
         ),
     )
+    beside: tuple[Path, ...] = field(
+        default=(),
+        metadata=_at(
+            "model",
+            "beside",
+            ListOf(_FOLDER, 8),
+            "folders of further models, such as adapted ones, that requests may name",
+            "--beside",
+        ),
+    )
     precision: str = field(
         default="half",
         metadata=_at(

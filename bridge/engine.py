@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from bridge import codes_file
-from bridge.admission import EngineLimits, check_maker
+from bridge.admission import EngineLimits
 from bridge.cache import Caches, Prefilled
 from bridge.endings import accepted_from, done_from, done_of, error_of
 from bridge.errors import JobCancelledError, StoppingError
 from bridge.job import Job
 from bridge.jobs import JobInfo, JobState
 from bridge.keeping import Tools, write_take
-from bridge.pace import Pace
+from bridge.lineup import Lineup, assumed_pace
 from bridge.ports import Generator, LevelCodes, ModelInfo, S
 from bridge.reception import Reception
 from bridge.replay import Listener
@@ -34,12 +34,10 @@ from bridge.workers import Worker
 T = TypeVar("T")
 
 SETUP = "setup"
-ASSUMED_STEP_SECONDS = 0.05
-"""Until it is measured; the prime is heard as fast as it plays until then."""
 
 
 class Engine(Generic[S]):
-    """Renders requests with one generator."""
+    """Renders requests with one generator, and with those that are added."""
 
     def __init__(
         self,
@@ -57,26 +55,31 @@ class Engine(Generic[S]):
             clock: Seconds, monotone.
             limits: What to take on at once.
         """
-        info = generator.info
         self._tools = Tools(
             generator=generator,
             model=Worker("model", limits.calls_at_once),
             sound=Worker("sound", limits.calls_at_once),
             store=store,
             clock=clock,
-            pace=Pace(prime_s=info.feed_samples / info.sample_rate, made_s=ASSUMED_STEP_SECONDS),
+            pace=assumed_pace(generator.info),
             checkpoint_seconds=limits.checkpoint_seconds,
             caches=Caches(limits.cache_bytes, store.codes_for),
         )
+        self._lineup = Lineup(self._tools)
         self._roster = Roster(self._tools, limits)
-        self._reception = Reception(self._tools, self._roster, limits)
+        self._reception = Reception(self._lineup, self._roster, limits)
         self._warm = False
         self._stopping = False
 
     @property
     def info(self) -> ModelInfo:
-        """Return what a caller may know of the model."""
+        """Return what a caller may know of the first model."""
         return self._tools.generator.info
+
+    @property
+    def infos(self) -> tuple[ModelInfo, ...]:
+        """Return what a caller may know of all models, the first one first."""
+        return self._lineup.infos
 
     @property
     def ready(self) -> bool:
@@ -89,9 +92,30 @@ class Engine(Generic[S]):
         return self._tools.store
 
     async def warm_up(self) -> None:
-        """Run every path of the model once."""
-        await self._tools.model.run(SETUP, self._tools.generator.warm_up)
+        """Run every path of every model once."""
+        for info in self.infos:
+            await self._warm_one(info.name)
         self._warm = True
+
+    async def add(self, generator: Generator[S]) -> None:
+        """Serve one more model, by its name; it is warm then if the engine is.
+
+        Raises:
+            ConflictError: A model of this name is there already.
+        """
+        self._lineup.add(generator)
+        if self._warm:
+            await self._warm_one(generator.info.name)
+
+    async def remove(self, name: str) -> None:
+        """Serve a model no more; returns once its jobs have ended.
+
+        Raises:
+            NotFoundError: None of this name was added.
+        """
+        fingerprint = self._lineup.named(name).generator.info.fingerprint
+        self._lineup.remove(name)
+        await self._roster.idle(fingerprint)
 
     async def render(
         self, request: RenderRequest, prefilled: Prefilled[S] | None = None
@@ -156,7 +180,8 @@ class Engine(Generic[S]):
                 async for event in ended:
                     yield event
             return
-        listener = Listener(self._tools, from_sample)
+        tools = self._lineup.by_fingerprint(job.session.info.fingerprint)
+        listener = Listener(tools, from_sample)
         job.session.listeners += 1
         try:
             async with aclosing(listener.follow(job)) as events:
@@ -208,17 +233,16 @@ class Engine(Generic[S]):
             NotReadyError: Another model made it.
         """
         take = await asyncio.to_thread(self.store.load, take_id)
-        check_maker(take, self.info)
+        generator = self._lineup.maker_of(take).generator
 
         def work() -> tuple[LevelCodes, ...]:
-            generator = self._tools.generator
             return generator.codes(generator.restore(take.codes))
 
         try:
             levels = await self._tools.model.run(take_id, work)
         finally:
             self._tools.model.leave(take_id)
-        return codes_file.to_bytes(codes_of_take(take, levels, self.info))
+        return codes_file.to_bytes(codes_of_take(take, levels, generator.info))
 
     async def cancel(self, job_id: str) -> JobInfo:
         """Return a job once its computing has stopped; one that is over is returned as it is.
@@ -318,6 +342,9 @@ class Engine(Generic[S]):
             raise StoppingError("the engine is closing and takes no more requests")
         return await self._reception.admit(request, reads=reads, prefilled=prefilled)
 
+    async def _warm_one(self, name: str) -> None:
+        await self._tools.model.run(SETUP, self._lineup.named(name).generator.warm_up)
+
     async def _watch_ended(
         self, job_id: str, from_sample: int | None
     ) -> AsyncGenerator[RenderEvent, None]:
@@ -333,8 +360,7 @@ class Engine(Generic[S]):
     async def _play(
         self, take: Take, from_sample: int | None, done: Done
     ) -> AsyncGenerator[AudioBlock | Done, None]:
-        check_maker(take, self.info)
-        listener = Listener(self._tools, from_sample)
+        listener = Listener(self._lineup.maker_of(take), from_sample)
         try:
             async with aclosing(listener.play(take, done)) as events:
                 async for event in events:

@@ -114,9 +114,9 @@ class GrpcServer:
         names = (*HEALTH_NAMES, *(health_name(model) for model in models))
         await self._tell(names, health_pb2.HealthCheckResponse.SERVING)
 
-    async def unserve(self, model: str) -> None:
-        """Say NOT_SERVING for the service and for a model that was unloaded."""
-        names = (*HEALTH_NAMES, health_name(model))
+    async def unserve(self, models: Iterable[str], *, everything: bool = False) -> None:
+        """Say NOT_SERVING for models that are unloaded, and for the service if all are."""
+        names = [*(HEALTH_NAMES if everything else ()), *(health_name(model) for model in models)]
         await self._tell(names, health_pb2.HealthCheckResponse.NOT_SERVING)
 
     async def stop(self, grace_seconds: float) -> None:

@@ -11,11 +11,12 @@ from typing import Generic
 from bridge.admission import EngineLimits, check_file, check_parent, check_request, new_info
 from bridge.cache import Prefilled
 from bridge.endings import ended
-from bridge.errors import BridgeError, ConflictError, NotReadyError
+from bridge.errors import BridgeError, ConflictError, NotReadyError, UnsupportedError
 from bridge.job import Job
 from bridge.jobs import JobInfo
 from bridge.keeping import Tools
-from bridge.ports import ModelInfo, S
+from bridge.lineup import Lineup
+from bridge.ports import S
 from bridge.request import RenderRequest, TakePoint
 from bridge.roster import Roster
 from bridge.session import Session
@@ -27,8 +28,9 @@ log = logging.getLogger(__name__)
 class Reception(Generic[S]):
     """Where requests become jobs of one engine."""
 
-    def __init__(self, tools: Tools[S], roster: Roster[S], limits: EngineLimits) -> None:
-        self._tools = tools
+    def __init__(self, lineup: Lineup[S], roster: Roster[S], limits: EngineLimits) -> None:
+        self._lineup = lineup
+        self._store = lineup.named("").store
         self._roster = roster
         self._limits = limits
         self._keys = asyncio.Lock()
@@ -46,7 +48,6 @@ class Reception(Generic[S]):
         Raises:
             BridgeError: The request is refused, as `Engine.render` says.
         """
-        check_request(request, self._info)
         digest = ""
         if request.keep_source:
             digest = await asyncio.to_thread(request_digest, request)
@@ -65,15 +66,18 @@ class Reception(Generic[S]):
 
     async def take_up(self, info: JobInfo) -> bool:
         """Return whether a job of a dead server goes on here; if not, it is written down why."""
-        jobs = self._tools.store.jobs
+        jobs, tools = self._store.jobs, self._lineup.by_fingerprint(info.fingerprint)
+        loaded = tools.generator.info
         try:
-            if info.fingerprint != self._info.fingerprint:
+            if info.fingerprint != loaded.fingerprint:
                 raise NotReadyError(
                     f"the job was begun with the model {info.model} ({info.fingerprint}), loaded "
-                    f"is {self._info.name} ({self._info.fingerprint}): its bytes would be others"
+                    f"is {loaded.name} ({loaded.fingerprint}): its bytes would be others"
                 )
             request = await asyncio.to_thread(jobs.request, info.id)
             parent = await self._parent(request)
+            if parent is not None:
+                check_parent(request, parent, loaded)
         except BridgeError as error:
             log.warning("%s cannot go on: %s", info.id, error)
             await asyncio.to_thread(jobs.end, ended(info, error, cancelled=False))
@@ -81,15 +85,11 @@ class Reception(Generic[S]):
         digest = await asyncio.to_thread(request_digest, request)
         session = Session(info, request, self._limits.max_events, digest)
         session.events.leave()
-        self._roster.enter(Job(session, self._tools, parent))
+        self._roster.enter(Job(session, tools, parent))
         return True
 
-    @property
-    def _info(self) -> ModelInfo:
-        return self._tools.generator.info
-
     async def _known(self, key: str, digest: str) -> JobInfo | None:
-        found = await asyncio.to_thread(self._tools.store.jobs.by_key, key)
+        found = await asyncio.to_thread(self._store.jobs.by_key, key)
         if found is None:
             return None
         info, asked = found
@@ -104,9 +104,13 @@ class Reception(Generic[S]):
     async def _parent(self, request: RenderRequest) -> Take | None:
         if not isinstance(request.source, TakePoint):
             return None
-        parent = await asyncio.to_thread(self._tools.store.load, request.source.take_id)
-        check_parent(request, parent, self._info)
-        return parent
+        return await asyncio.to_thread(self._store.load, request.source.take_id)
+
+    def _tools_for(self, request: RenderRequest, parent: Take | None) -> Tools[S]:
+        """Return the tools of the model named; of a take's maker, or the first, where none is."""
+        if parent is not None and not request.model:
+            return self._lineup.maker_of(parent)
+        return self._lineup.named(request.model)
 
     def _begin(
         self,
@@ -118,11 +122,21 @@ class Reception(Generic[S]):
         reads: bool,
     ) -> Job[S]:
         """Return a job that runs or waits, and is being written down."""
-        info = new_info(request, parent, self._info, self._tools.store.jobs.now())
+        tools = self._tools_for(request, parent)
+        model = tools.generator.info
+        check_request(request, model)
+        if parent is not None:
+            check_parent(request, parent, model)
+        if prefilled is not None and tools is not self._lineup.named(""):
+            raise UnsupportedError(
+                f"the model {model.name} is served beside another one: it does not play live",
+                field="model",
+            )
+        info = new_info(request, parent, model, self._store.jobs.now())
         check_file(request, info.splice_sample)
         self._roster.check_room(request)
         session = Session(info, request, self._limits.max_events, digest)
-        job = Job(session, self._tools, parent, prefilled)
+        job = Job(session, tools, parent, prefilled)
         if reads:
             session.listeners = 1
         else:
@@ -132,5 +146,5 @@ class Reception(Generic[S]):
         return job
 
     def _keep(self, session: Session) -> None:
-        self._tools.store.check_room()
-        self._tools.store.jobs.add(session.info, session.request, session.digest)
+        self._store.check_room()
+        self._store.jobs.add(session.info, session.request, session.digest)

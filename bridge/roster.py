@@ -112,8 +112,13 @@ class Roster(Generic[S]):
         self._cut(session, reason)
         await session.over.wait()
 
-    async def idle(self) -> None:
-        """Return once no job runs or waits."""
+    async def idle(self, fingerprint: str | None = None) -> None:
+        """Return once no job runs or waits; no job of one model, where one is named."""
+        if fingerprint is not None:
+            for session in [job.session for job in self._jobs.values()]:
+                if session.info.fingerprint == fingerprint:
+                    await session.over.wait()
+            return
         while self._supervisors:
             await asyncio.wait(list(self._supervisors))
 

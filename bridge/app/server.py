@@ -7,10 +7,10 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Generator, Sequence
 from concurrent.futures import Future
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,20 +42,26 @@ log = logging.getLogger(__name__)
 class App:
     """One server: an engine, and the wires that lead to it."""
 
-    def __init__(self, config: ServerConfig, load: Load, *, resumes: bool = True) -> None:
+    def __init__(
+        self,
+        config: ServerConfig,
+        load: Load,
+        *,
+        beside: Sequence[Load] = (),
+        resumes: bool = True,
+    ) -> None:
         """Prepare to listen.
 
         Args:
             config: How the server is set up.
             load: Returns the model.
+            beside: Return further models, served under their own names.
             resumes: Whether jobs of servers that died on the same spool go on here.
         """
         self._resumes = resumes
         self._config = config
-        self._load = load
         self._engine: Engine[Any] | None = None
-        self._generator: ModelGenerator[Any] | None = None
-        self._info: ModelInfo | None = None
+        self._places = [_Place(load=one) for one in (load, *beside)]
         self._store: TakeStore | None = None
         self._grpc = GrpcServer(self.engine, shelf=self, security=config.security)
         self._osc = OscServer(self.engine, config.readable_folders())
@@ -92,8 +98,9 @@ class App:
         """
         if self._stopping:
             raise StoppingError("the server is stopping and takes no more requests")
-        if self._engine is None and self._info is not None:
-            raise NotReadyError(f"the model {self._info.name} is not loaded; LoadModel loads it")
+        first = self._places[0].info
+        if self._engine is None and first is not None:
+            raise NotReadyError(f"the model {first.name} is not loaded; LoadModel loads it")
         if self._engine is None or not self._engine.ready:
             raise NotReadyError("the model is still loading; ask again when health says SERVING")
         return self._engine
@@ -142,55 +149,68 @@ class App:
         return await gathered(state, self._started_s, wires, engine)
 
     def models(self) -> tuple[ShelvedModel, ...]:
-        """Return the one model that there is.
+        """Return the models that there are, the one meant where none is named first.
 
         Raises:
-            NotReadyError: It has not been loaded yet, so that not even its name is known.
+            NotReadyError: They have not been loaded yet, so that not even names are known.
         """
-        if self._info is None:
+        known = [(place.info, place.generator) for place in self._places if place.info is not None]
+        if not known:
             raise NotReadyError("the model is still loading; ask again when health says SERVING")
-        return (ShelvedModel(info=self._info, loaded=self._engine is not None),)
+        return tuple(
+            ShelvedModel(info=info, loaded=generator is not None) for info, generator in known
+        )
 
     async def load_model(self, name: str) -> ShelvedModel:
-        """Return the model of this name, once it serves.
+        """Return the model of this name, once it serves; where none serves, all are loaded.
 
         Raises:
             NotFoundError: No model has this name.
             NotReadyError: It cannot be loaded.
         """
-        model, store = self._named(name), self._store
-        if not model.loaded and store is not None:
-            if self._loading is None or self._loading.done():
-                self._loading = self._begin_loading(store)
-            await asyncio.shield(self._loading)
-            await self._grpc.serve([model.info.name])
+        while not self._named(name).loaded:
+            await self._load_again(self._named(name).info.name)
+            await self._grpc.serve([model.info.name for model in self.models() if model.loaded])
         return self._named(name)
 
     async def unload_model(self, name: str) -> ShelvedModel:
         """Return the model of this name, once its jobs have ended and its memory is free.
 
+        Those beside it go with the first one.
+
         Raises:
             NotFoundError: No model has this name.
         """
-        model = self._named(name)
-        engine, self._engine = self._engine, None
-        if engine is not None:
-            await self._grpc.unserve(model.info.name)
-            await engine.idle()
-            await engine.close()
-            await asyncio.to_thread(end_model, self._generator)
+        model, engine = self._named(name), self._engine
+        if engine is not None and model.loaded:
+            if model.info.name == engine.info.name:
+                self._engine = None
+                await self._grpc.unserve([one.info.name for one in self.models()], everything=True)
+                await engine.idle()
+                await engine.close()
+                gone = self._places
+            else:
+                await self._grpc.unserve([model.info.name])
+                await engine.remove(model.info.name)
+                gone = [self._place(model.info.name)]
+            await asyncio.to_thread(_end, gone)
         return self._named(name)
 
     def _named(self, name: str) -> ShelvedModel:
-        (model,) = self.models()
-        if name not in ("", model.info.name):
-            raise NotFoundError(f"no model is named {name[:80]!r}; known: {model.info.name}")
-        return model
+        models = self.models()
+        for model in models:
+            if name in ("", model.info.name):
+                return model
+        known = ", ".join(model.info.name for model in models)
+        raise NotFoundError(f"no model is named {name[:80]!r}; known: {known}")
+
+    def _place(self, name: str) -> "_Place":
+        return next(one for one in self._places if one.info is not None and one.info.name == name)
 
     def _state(self) -> str:
         if self._stopping:
             return "stopping"
-        if self._engine is None and self._info is not None:
+        if self._engine is None and self._places[0].info is not None:
             return "unloaded"
         return SERVING if self._engine is not None and self._engine.ready else "loading"
 
@@ -220,28 +240,67 @@ class App:
             await self._http.stop()
         if self._engine is not None:
             await self._engine.close()
-        await asyncio.to_thread(end_model, self._generator)
+        await asyncio.to_thread(_end, self._places)
         if self._store is not None:
             self._store.close()
 
+    async def _load_again(self, name: str) -> None:
+        """Return once a model is loaded, or whatever was being loaded is."""
+        if self._loading is None or self._loading.done():
+            assert self._store is not None, "listen() comes first"
+            self._loading = (
+                self._begin_loading(self._store)
+                if self._engine is None
+                else asyncio.create_task(self._load_beside(name), name="load a model")
+            )
+        await asyncio.shield(self._loading)
+
+    async def _load_beside(self, name: str) -> None:
+        place, engine = self._place(name), self.engine()
+        generator = await asyncio.to_thread(place.load)
+        await engine.add(TranslatedGenerator(generator))
+        place.generator = generator
+
     async def _load_and_warm(self, store: TakeStore) -> None:
         started_s = time.monotonic()
-        self._generator = generator = await asyncio.to_thread(self._load)
+        for place in self._places:
+            place.generator = await asyncio.to_thread(place.load)
+        generators = [place.generator for place in self._places if place.generator is not None]
         limits = engine_limits(self._config)
-        if not generator.info.streams:
+        if not all(generator.info.streams for generator in generators):
             # One level's weights at a time: two jobs would load them in turns.
             limits = replace(limits, max_jobs=1)
-        self._engine = Engine(
-            TranslatedGenerator(generator), store=store, clock=time.monotonic, limits=limits
+        engine = Engine(
+            TranslatedGenerator(generators[0]), store=store, clock=time.monotonic, limits=limits
         )
+        self._engine = engine
+        for generator in generators[1:]:
+            await engine.add(TranslatedGenerator(generator))
         await asyncio.to_thread(store.tidy)
         if self._resumes:
             # Before anybody can ask: a key must find its job.
-            resumed = await self._engine.resume()
+            resumed = await engine.resume()
             log.info("%d unfinished jobs were taken up again", resumed)
-        await self._engine.warm_up()
-        self._info = self._engine.info
-        log.info("the model was ready after %.1f s", time.monotonic() - started_s)
+        await engine.warm_up()
+        for place, info in zip(self._places, engine.infos, strict=True):
+            place.info = info
+        log.info("the models were ready after %.1f s", time.monotonic() - started_s)
+
+
+@dataclass(slots=True)
+class _Place:
+    """Where a model is on the shelf; its name is known once it was loaded."""
+
+    load: Load
+    generator: ModelGenerator[Any] | None = None
+    info: ModelInfo | None = None
+
+
+def _end(places: Sequence[_Place]) -> None:
+    """Free the memory of models; the replicas of some end."""
+    for place in places:
+        end_model(place.generator)
+        place.generator = None
 
 
 @asynccontextmanager
@@ -254,8 +313,9 @@ async def running(
         BusyError: A port is in use.
         NotReadyError: The spool cannot be written, or a port is refused.
     """
-    load = load or placed(config, shipped_model(config.model, config.precision))
-    app = App(config, load, resumes=resumes)
+    folders = (config.model, *config.beside)
+    loads = [placed(config, shipped_model(folder, config.precision)) for folder in folders]
+    app = App(config, load or loads[0], beside=loads[1:], resumes=resumes)
     try:
         await app.listen()
         yield app

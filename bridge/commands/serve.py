@@ -108,6 +108,6 @@ async def _until(stopped: asyncio.Event, app: App) -> None:
     await asyncio.wait({stop, serve}, return_when=asyncio.FIRST_COMPLETED)
     if serve.done():
         await serve
-        say(f"ready: model {app.engine().info.name}")
+        say(f"ready: model {', '.join(info.name for info in app.engine().infos)}")
         await stop
     serve.cancel()
