@@ -6,7 +6,7 @@ engine.
 
 import queue
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from types import TracebackType
 from typing import Any, Self
@@ -16,7 +16,7 @@ from bridge.connection import errors_of
 from bridge.errors import BridgeError, ErrorCode
 from bridge.gathering import Gathering, Result
 from bridge.grpc_errors import kind_of
-from bridge.ports import Audio
+from bridge.ports import Audio, Mono, StemKind
 from bridge.request import AudioBlock, Progress, Queued, RenderEvent
 from protos import bridge_pb2
 
@@ -109,7 +109,7 @@ class LiveClient:
         Raises:
             BridgeError: What the server refused.
         """
-        self._outgoing.put(bridge_pb2.LiveRequest(continuation=asked))
+        self.ask(asked)
         while True:
             event = self._next()
             match event.WhichOneof("event"):
@@ -126,14 +126,44 @@ class LiveClient:
                 case _:
                     pass
 
+    def ask(self, asked: bridge_pb2.LiveContinuation) -> None:
+        """Ask for a continuation; `next_event` tells of it, and credit is the caller's."""
+        self._outgoing.put(bridge_pb2.LiveRequest(continuation=asked))
+
     def give_credit(self, num_samples: int) -> None:
         """Let the server send so many more samples of answers."""
         credit = bridge_pb2.LiveCredit(num_samples=num_samples)
         self._outgoing.put(bridge_pb2.LiveRequest(credit=credit))
 
-    def stop(self) -> None:
-        """End the answer under way; what has come of it stays."""
-        self._outgoing.put(bridge_pb2.LiveRequest(stop=bridge_pb2.LiveStop()))
+    def stop(self, *, at_bar: bool = False) -> None:
+        """End the answer or the loop under way, a loop at the next bar line if that is wanted."""
+        self._outgoing.put(bridge_pb2.LiveRequest(stop=bridge_pb2.LiveStop(at_bar=at_bar)))
+
+    def loop(self, asked: bridge_pb2.LiveLoop) -> None:
+        """Begin a loop; `next_event` tells of it, and credit is the caller's."""
+        self._outgoing.put(bridge_pb2.LiveRequest(loop=asked))
+
+    def follow(self, tempo_map: Iterable[bridge_pb2.TempoChange]) -> None:
+        """Let the loop under way follow another tempo map, given whole."""
+        tempo = bridge_pb2.LiveTempo(tempo_map=tempo_map)
+        self._outgoing.put(bridge_pb2.LiveRequest(tempo=tempo))
+
+    def tell_notes(self, part: bridge_pb2.MidiPart) -> None:
+        """Tell the notes of the next stretch, before the recording reaches it."""
+        self._outgoing.put(bridge_pb2.LiveRequest(notes=part))
+
+    def play_stem(self, kind: StemKind, start_sample: int, samples: Mono) -> None:
+        """Send what follows of a stem, float32."""
+        for block in messages.blocks_of(samples[None], start_sample, bridge_pb2.ROLE_STEM, kind):
+            self._outgoing.put(bridge_pb2.LiveRequest(audio=block))
+
+    def next_event(self) -> bridge_pb2.LiveEvent:
+        """Return what the server tells next; `AudioBlock`s are float32, interleaved.
+
+        Raises:
+            BridgeError: What the session failed with.
+        """
+        return self._next()
 
     def _messages(self) -> Iterator[bridge_pb2.LiveRequest]:
         while (message := self._outgoing.get()) is not None:

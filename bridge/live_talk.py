@@ -8,7 +8,7 @@ import asyncio
 import secrets
 import time
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
 from contextlib import aclosing
 from dataclasses import replace
 from typing import Any, Final
@@ -16,11 +16,14 @@ from typing import Any, Final
 import numpy as np
 
 from bridge.errors import BridgeError, InvalidRequestError, NotReadyError, blaming
-from bridge.live import Answer, LiveSession, LiveSetup
-from bridge.messages import messages_of_event, samples_of
+from bridge.live import LiveSession
+from bridge.live_loop import Failed, LiveLoop, LoopEvent, LoopPlan, Told, Turn
+from bridge.live_setup import Answer, LiveSetup, Margins
+from bridge.messages import messages_of_event, samples_of, stem_kind_of
 from bridge.ports import Audio, Plan
 from bridge.request import AudioBlock, RenderEvent
-from bridge.request_messages import conditions_of, num_samples_of, plan_of
+from bridge.request_messages import conditions_of, midi_of, num_samples_of, plan_of, tempo_map_of
+from bridge.transport import exact
 from bridge.upload import MAX_BLOCK_BYTES, check_id
 from protos import bridge_pb2
 
@@ -51,7 +54,8 @@ class LiveTalk:
         self._credit = _checked_credit(header.credit_samples)
         self._more_credit = asyncio.Event()
         self._answering: asyncio.Task[None] | None = None
-        self._asked: Answer | None = None
+        self._asked: Answer | LiveLoop | None = None
+        self._name = ""
         self._sent_sample = 0
         self._num_answers = 0
 
@@ -94,46 +98,79 @@ class LiveTalk:
     async def _take(self, message: bridge_pb2.LiveRequest) -> None:
         match message.WhichOneof("part"):
             case "audio":
-                with blaming("audio"):
-                    audio = _recorded(message.audio, self._setup.num_channels)
-                await self._session.hear(message.audio.start_sample, audio)
-                await self._tell(_heard(self._session))
-            case "continuation":
-                try:
-                    self._begin(message.continuation)
-                except BridgeError as error:
-                    await self._tell(
-                        bridge_pb2.LiveEvent(failed=failure(message.continuation.request_id, error))
-                    )
+                await self._hear(message.audio)
+            case "notes":
+                with blaming("notes"):
+                    self._session.hear_notes(midi_of(message.notes))
             case "credit":
                 self._credit += _checked_credit(message.credit.num_samples)
                 self._more_credit.set()
-            case "stop":
-                await self._stop()
+            case "continuation" | "loop" | "tempo" | "stop":
+                await self._try_to(message)
             case _:
                 raise InvalidRequestError(
-                    "after the header only audio, continuation, credit and stop may come"
+                    "after the header only audio, notes, continuation, loop, tempo, credit "
+                    "and stop may come"
                 )
 
+    async def _try_to(self, message: bridge_pb2.LiveRequest) -> None:
+        """Do what the player asks for; what cannot be done is told, and the session goes on."""
+        name = message.continuation.request_id or message.loop.request_id or self._name
+        try:
+            match message.WhichOneof("part"):
+                case "continuation":
+                    self._begin(message.continuation)
+                case "loop":
+                    self._begin_loop(message.loop)
+                case "tempo":
+                    self._follow(message.tempo)
+                case _:
+                    await self._stop(at_bar=message.stop.at_bar)
+        except BridgeError as error:
+            await self._tell(bridge_pb2.LiveEvent(failed=failure(name, error)))
+
+    async def _hear(self, block: bridge_pb2.AudioBlock) -> None:
+        if block.role == bridge_pb2.ROLE_STEM:
+            with blaming("audio"):
+                samples = _recorded(block, 1)[0]
+                self._session.hear_stem(stem_kind_of(block.stem), block.start_sample, samples)
+            return
+        with blaming("audio"):
+            audio = _recorded(block, self._setup.num_channels)
+        await self._session.hear(block.start_sample, audio)
+        await self._tell(_heard(self._session))
+
     def _begin(self, message: bridge_pb2.LiveContinuation) -> None:
-        if self._answering is not None and not self._answering.done():
-            raise NotReadyError("an answer is under way: stop it, or wait for its end")
+        self._check_free()
         with blaming("continuation"):
             asked = self._answer_of(message)
         self._num_answers += 1
-        self._asked = asked
         self._sent_sample = asked.splice_sample
-        self._answering = asyncio.create_task(self._answer(asked), name=asked.request_id)
+        self._start(asked, asked.request_id, self._answer(asked))
+
+    def _begin_loop(self, message: bridge_pb2.LiveLoop) -> None:
+        self._check_free()
+        with blaming("loop"):
+            asked = self._loop_of(message)
+            loop = LiveLoop(self._session, asked)
+        self._start(loop, asked.request_id, self._answer_on(loop, asked.request_id))
+
+    def _start(self, asked: Answer | LiveLoop, name: str, work: Coroutine[Any, Any, None]) -> None:
+        self._asked, self._name = asked, name
+        self._answering = asyncio.create_task(work, name=name)
         self._answering.add_done_callback(self._end)
+
+    def _check_free(self) -> None:
+        if self._answering is not None and not self._answering.done():
+            raise NotReadyError("an answer is under way: stop it, or wait for its end")
+
+    def _follow(self, message: bridge_pb2.LiveTempo) -> None:
+        if not isinstance(self._asked, LiveLoop):
+            raise NotReadyError("no loop is under way that could follow a tempo")
+        self._asked.follow(tempo_map_of(message.tempo_map, self._setup.sample_rate))
 
     def _answer_of(self, message: bridge_pb2.LiveContinuation) -> Answer:
         check_id("request_id", message.request_id)
-        plan: Plan = replace(
-            self._setup.plan, variation=self._setup.plan.variation + self._num_answers
-        )
-        if message.HasField("plan"):
-            with blaming("plan"):
-                plan = plan_of(message.plan, secrets.randbits(SEED_BITS))
         with blaming("target"):
             num_samples = num_samples_of(
                 message.target, self._setup.sample_rate, message.splice_sample
@@ -142,53 +179,117 @@ class LiveTalk:
             request_id=message.request_id or uuid.uuid4().hex,
             splice_sample=message.splice_sample,
             num_samples=num_samples,
-            plan=plan,
+            plan=self._plan_of(message),
+            margins=Margins(lead=message.lead_samples, fade=message.fade_samples),
             write_file=message.write_file,
+            keep_up=message.keep_up or self._paced,
         )
+
+    def _loop_of(self, message: bridge_pb2.LiveLoop) -> LoopPlan:
+        check_id("request_id", message.request_id)
+        with blaming("tempo_map"):
+            tempo_map = tempo_map_of(message.tempo_map, self._setup.sample_rate)
+        return LoopPlan(
+            request_id=message.request_id or uuid.uuid4().hex,
+            tempo_map=tempo_map,
+            first_sample=message.first_sample,
+            bars=exact(message.bars),
+            listen_bars=exact(message.listen_bars),
+            margins=Margins(
+                lead=message.lead_samples,
+                fade=message.fade_samples,
+                reserve=message.reserve_samples,
+            ),
+            plan=self._plan_of(message),
+            keep_up=message.keep_up or self._paced,
+        )
+
+    def _plan_of(self, message: bridge_pb2.LiveContinuation | bridge_pb2.LiveLoop) -> Plan:
+        """Return the plan that a message brings, or the next variation of the header's."""
+        if message.HasField("plan"):
+            with blaming("plan"):
+                return plan_of(message.plan, secrets.randbits(SEED_BITS))
+        own = self._setup.plan
+        return replace(own, variation=own.variation + self._num_answers)
 
     async def _answer(self, asked: Answer) -> None:
         try:
             async with aclosing(self._session.answer(asked)) as events:
-                await self._send_all(events)
+                await self._send_all(asked, events)
         except BridgeError as error:
             await self._tell(bridge_pb2.LiveEvent(failed=failure(asked.request_id, error)))
 
-    async def _send_all(self, events: AsyncGenerator[RenderEvent]) -> None:
+    async def _send_all(self, asked: Answer, events: AsyncGenerator[RenderEvent]) -> None:
         begun_s: float | None = None
         async for event in events:
             if isinstance(event, AudioBlock):
                 begun_s = CLOCK() if begun_s is None else begun_s
-                await self._send_block(event, begun_s)
+                due_s = begun_s - LEAD_SECONDS - asked.splice_sample / self._setup.sample_rate
+                await self._send_block(event, asked.request_id, due_s)
             else:
-                await self._send(event)
+                await self._send(event, asked.request_id)
 
-    async def _send_block(self, block: AudioBlock, begun_s: float) -> None:
-        """Send as much of a block as credit allows, at the music's speed if that is wanted."""
+    async def _answer_on(self, loop: LiveLoop, name: str) -> None:
+        async with aclosing(loop.events()) as events:
+            async for event in events:
+                await self._send_turn(event)
+        self._num_answers += loop.num_turns
+        stopped = bridge_pb2.LiveStopped(request_id=name, end_sample=loop.end_sample)
+        await self._tell(bridge_pb2.LiveEvent(stopped=stopped))
+
+    async def _send_turn(self, event: LoopEvent) -> None:
+        match event:
+            case Turn():
+                turn = bridge_pb2.LiveTurn(
+                    request_id=event.request_id,
+                    start_sample=event.start_sample,
+                    end_sample=event.end_sample,
+                    fade_samples=event.fade_samples,
+                )
+                await self._tell(bridge_pb2.LiveEvent(turn=turn))
+            case Failed():
+                failed = failure(event.request_id, event.error)
+                await self._tell(bridge_pb2.LiveEvent(failed=failed))
+            case Told(event=AudioBlock() as block):
+                await self._send_block(block, event.request_id, None)
+            case Told():
+                await self._send(event.event, event.request_id)
+
+    async def _send_block(self, block: AudioBlock, name: str, due_s: float | None) -> None:
+        """Send as much of a block as credit allows, at the music's speed if that is wanted.
+
+        A loop's answers need no pace: the recording keeps it.
+        """
         start, samples = block.start_sample, block.samples
         while samples.shape[1]:
             while self._credit == 0:
                 self._more_credit.clear()
                 await self._more_credit.wait()
-            if self._paced and self._asked is not None:
-                played_s = (start - self._asked.splice_sample) / self._setup.sample_rate
-                await SLEEP(max(0.0, begun_s + played_s - LEAD_SECONDS - CLOCK()))
+            if self._paced and due_s is not None:
+                await SLEEP(max(0.0, due_s + start / self._setup.sample_rate - CLOCK()))
             now = min(self._credit, samples.shape[1])
             self._credit -= now
-            await self._send(replace(block, start_sample=start, samples=samples[:, :now]))
+            await self._send(replace(block, start_sample=start, samples=samples[:, :now]), name)
             start, samples = start + now, samples[:, now:]
             self._sent_sample = start
 
-    async def _send(self, event: RenderEvent) -> None:
+    async def _send(self, event: RenderEvent, name: str) -> None:
         for message in messages_of_event(event):
-            await self._tell(bridge_pb2.LiveEvent(render=message))
+            await self._tell(bridge_pb2.LiveEvent(render=message, request_id=name))
 
-    async def _stop(self) -> None:
+    async def _stop(self, *, at_bar: bool) -> None:
         task, asked = self._answering, self._asked
         if task is None or asked is None or task.done():
             return
+        if at_bar:
+            if not isinstance(asked, LiveLoop):
+                text = "an answer ends by itself: only a loop can be stopped at a bar"
+                raise InvalidRequestError(text, field="stop.at_bar")
+            asked.stop_at_bar()
+            return
         task.cancel()
         await asyncio.wait([task])
-        stopped = bridge_pb2.LiveStopped(request_id=asked.request_id, end_sample=self._sent_sample)
+        stopped = bridge_pb2.LiveStopped(request_id=self._name, end_sample=self._sent_sample)
         await self._tell(bridge_pb2.LiveEvent(stopped=stopped))
 
 
@@ -234,9 +335,10 @@ def _recorded(block: bridge_pb2.AudioBlock, num_channels: int) -> Audio:
         raise InvalidRequestError(
             f"an audio block holds {len(block.samples)} bytes, the limit is {MAX_BLOCK_BYTES} bytes"
         )
-    if block.role != bridge_pb2.ROLE_PRIME:
+    if block.role not in (bridge_pb2.ROLE_PRIME, bridge_pb2.ROLE_STEM):
         raise InvalidRequestError(
-            f"an audio block has role {block.role}, here {bridge_pb2.ROLE_PRIME} is needed"
+            f"an audio block has role {block.role}, here {bridge_pb2.ROLE_PRIME} is needed "
+            f"(or {bridge_pb2.ROLE_STEM}, a stem)"
         )
     samples = samples_of(block.samples, num_channels)
     bad = int(np.count_nonzero(~np.isfinite(samples)))

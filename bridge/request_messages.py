@@ -150,7 +150,7 @@ def conditions_of(message: bridge_pb2.Conditions) -> Conditions:
     conditions = Conditions(
         labels=Labels(artist=message.labels.artist or None, genre=message.labels.genre or None),
         timing=_timing_of(message.timing) if message.HasField("timing") else None,
-        midi=_midi_of(message.midi) if message.HasField("midi") else None,
+        midi=midi_of(message.midi) if message.HasField("midi") else None,
         target=stem_kind_of(message.target, default=StemKind.MIX),
         energy_per_bar=tuple(map(decimal_of, message.energy_per_bar)),
         density_per_bar=tuple(map(decimal_of, message.density_per_bar)),
@@ -219,7 +219,12 @@ def _voice_of(message: bridge_pb2.Voice) -> Voice:
     return Voice(artist=message.artist, genre=message.genre or None, weight=weight)
 
 
-def _midi_of(message: bridge_pb2.MidiPart) -> MidiPart:
+def midi_of(message: bridge_pb2.MidiPart) -> MidiPart:
+    """Return the notes, not yet checked.
+
+    Raises:
+        InvalidRequestError: More of them than a request may hold.
+    """
     check_count("MIDI notes", len(message.notes), MAX_NOTES)
     notes = tuple(
         Note(

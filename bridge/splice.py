@@ -90,10 +90,23 @@ def crossfaded(old: Audio, new: Audio) -> Audio:
     would add. What then rises over both and over 0.9 is bent as in `softened`,
     so the mix stays under 1 where both do.
     """
-    num_samples = old.shape[1]
-    position = np.linspace(0, 1, num_samples, endpoint=False) + 0.5 / max(1, num_samples)
+    return crossfaded_part(old, new, (0, old.shape[1]), correlation(old, new))
+
+
+def crossfaded_part(old: Audio, new: Audio, part: tuple[int, int], alike: float) -> Audio:
+    """Return a part of a crossfade, for who gets the audio block by block.
+
+    Args:
+        old: What fades away.
+        new: What comes, as long.
+        part: How many samples of the fade came before, and how many it has.
+        alike: The correlation of both, measured once.
+    """
+    first, total = part
+    position = np.linspace(0, 1, total, endpoint=False) + 0.5 / max(1, total)
+    position = position[first : first + old.shape[1]]
     falling, rising = np.cos(np.pi / 2 * position), np.sin(np.pi / 2 * position)
-    extra: _Gains = 2 * _correlation(old, new) * falling * rising
+    extra: _Gains = 2 * alike * falling * rising
     mixed = (old * falling + new * rising) / np.sqrt(1 + extra)
     loudest = np.maximum(np.abs(old), np.abs(new)).astype(np.float64)
     return _bent(mixed, np.maximum(loudest, KNEE)).astype(np.float32)
@@ -107,7 +120,8 @@ def _bent(audio: _Exact, knee: _Exact) -> _Exact:
     return np.where(over > 0, np.copysign(bent, audio), audio)
 
 
-def _correlation(old: Audio, new: Audio) -> float:
+def correlation(old: Audio, new: Audio) -> float:
+    """Return how alike two sounds of the same length are, 0 (or opposed) to 1."""
     first, second = old.astype(np.float64), new.astype(np.float64)
     power = float(np.sqrt(np.sum(first * first) * np.sum(second * second)))
     if power == 0:

@@ -16,7 +16,7 @@ from bridge.errors import (
     OutOfRangeError,
     UnsupportedError,
 )
-from bridge.live import WINDOW_SECONDS
+from bridge.live_window import WINDOW_SECONDS
 from bridge.ports import Plan
 from bridge.request import Accepted, AudioBlock, Done
 from protos import bridge_pb2, bridge_pb2_grpc
@@ -238,7 +238,7 @@ BROKEN = {
     "a gap": ([{"start_sample": START + 1}], "starts at sample 501, the next one is due at"),
     "torn": ([{"start_sample": START, "samples": b"xyz"}], "3 bytes"),
     "NaN": ([{"samples": np.float32("nan").tobytes()}], "NaN"),
-    "not the prime": ([{"role": bridge_pb2.ROLE_STEM}], "role 2"),
+    "not the prime": ([{"role": bridge_pb2.ROLE_SUFFIX}], "role 3"),
     "too large": ([{"samples": b"\0" * (2**20 + 4)}], "1048580 bytes"),
 }
 

@@ -1,0 +1,288 @@
+"""What was recorded, and the states of the model that has heard it, for as long as they matter.
+
+A window begins at an anchor, where its code grid starts, and is bounded: before it
+is full the next one begins to hear beside it, and takes over once it has heard as
+much as can matter to the model. So nothing is ever heard again at once. Knows
+neither answers nor wires.
+"""
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass
+from functools import partial
+from math import ceil
+from typing import Final, Generic
+
+import numpy as np
+
+from bridge.cache import Prefilled
+from bridge.engine import Engine
+from bridge.errors import InvalidRequestError, OutOfRangeError
+from bridge.live_setup import LiveSetup
+from bridge.live_steering import Steering
+from bridge.ports import Audio, Conditions, Generator, Mono, S
+from bridge.request import Prime
+from bridge.resample import ToModel
+from bridge.splice import SILENT_RMS
+from bridge.stereo import mid_of
+from bridge.transport import SampleMap
+
+WINDOW_SECONDS: Final = 30
+"""How much of the recording is kept, and as much again as the model's context takes."""
+REACH_SECONDS: Final = 4
+"""How far behind the newest sample a splice still finds the model prefilled."""
+MAX_AHEAD_SECONDS: Final = 60
+"""How far ahead of the recording a splice may be announced."""
+TRIED_SECONDS: Final = 0.5
+"""How much of a window is tried on the codec, once, when it is no longer silent."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Milestone(Generic[S]):
+    """A state, and how much of the recording had come when it was made."""
+
+    state: S
+    fed_samples: int
+    end_sample: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ready(Generic[S]):
+    """What an answer starts from."""
+
+    prime: Prime
+    conditions: Conditions
+    prefilled: Prefilled[S] | None
+    """None where the splice lies too far back: then the prime is heard again."""
+
+
+class Recording(Generic[S]):
+    """A recording without end, of which what matters is kept."""
+
+    def __init__(self, engine: Engine[S], setup: LiveSetup, steering: Steering) -> None:
+        """Begin; `open` comes first.
+
+        Args:
+            engine: Whose model hears.
+            setup: What holds for the whole session.
+            steering: The conditions, as they arrive.
+        """
+        self._engine = engine
+        self._setup = setup
+        self._steering = steering
+        self._num_windows = 0
+        self._window = self._new_window(setup.start_sample)
+        self._next: _Window[S] | None = None
+
+    @property
+    def anchor_sample(self) -> int:
+        """Return where the code grid starts now."""
+        return self._window.anchor_sample
+
+    @property
+    def end_sample(self) -> int:
+        """Return the sample at which the next block is due."""
+        return self._window.end_sample
+
+    @property
+    def prefilled_sample(self) -> int:
+        """Return the sample up to which the model has heard."""
+        return self._window.prefilled_sample
+
+    async def open(self) -> None:
+        """Return once the model has taken the conditions.
+
+        Raises:
+            UnsupportedError: A condition that the model cannot use.
+            NotFoundError: A label outside its vocabulary.
+        """
+        await self._window.open()
+
+    async def hear(self, audio: Audio) -> None:
+        """Add a block, and let the model hear what fills its canonical blocks."""
+        await self._window.hear(audio)
+        if self._next is not None:
+            await self._next.hear(audio)
+        await self._renew()
+
+    def check(self, splice_sample: int) -> None:
+        """Refuse a splice that lies before what is kept, or too far ahead.
+
+        Raises:
+            OutOfRangeError: Before what is kept of the recording.
+            InvalidRequestError: More than a minute ahead of it.
+        """
+        if not self.anchor_sample < splice_sample:
+            raise OutOfRangeError(
+                f"the splice is at sample {splice_sample}, "
+                f"the recording is kept from sample {self.anchor_sample} on",
+                field="continuation.splice_sample",
+            )
+        latest = self.end_sample + MAX_AHEAD_SECONDS * self._setup.sample_rate
+        if splice_sample > latest:
+            raise InvalidRequestError(
+                f"the splice is at sample {splice_sample}, the latest now is sample {latest} "
+                f"({MAX_AHEAD_SECONDS} s after what was recorded)",
+                field="continuation.splice_sample",
+            )
+
+    async def ready(self, splice_sample: int) -> Ready[S]:
+        """Return what an answer at a sample that was recorded starts from."""
+        return await self._window.ready(splice_sample)
+
+    async def close(self) -> None:
+        """Forget all and leave the model."""
+        for window in (self._window, self._next):
+            if window is not None:
+                window.close()
+
+    async def _renew(self) -> None:
+        """Let the next window begin, or take over, when it is time."""
+        window = self._window
+        if self._next is None and window.num_samples >= window.lone_samples:
+            self._next = self._new_window(window.end_sample)
+            await self._next.open()
+        elif self._next is not None and self._next.num_samples >= window.context_samples:
+            window.close()
+            self._window, self._next = self._next, None
+            self._steering.forget_before(self._window.anchor_sample)
+
+    def _new_window(self, anchor_sample: int) -> "_Window[S]":
+        self._num_windows += 1
+        name = f"live-{self._setup.session_id}-{self._num_windows}"
+        return _Window(self._engine, self._setup, self._steering, anchor_sample, name)
+
+
+class _Window(Generic[S]):
+    """The recording since an anchor, and the states of the model that has heard it."""
+
+    def __init__(
+        self,
+        engine: Engine[S],
+        setup: LiveSetup,
+        steering: Steering,
+        anchor_sample: int,
+        name: str,
+    ) -> None:
+        info = engine.info
+        self._engine = engine
+        self._setup = setup
+        self._steering = steering
+        self._name = name
+        self._feed_samples = info.feed_samples
+        self._map = SampleMap(
+            anchor_sample=anchor_sample,
+            session_rate=setup.sample_rate,
+            model_rate=info.sample_rate,
+        )
+        self.context_samples = ceil(info.context_samples / self._map.ratio)
+        self.lone_samples = max(0, WINDOW_SECONDS * setup.sample_rate - self.context_samples)
+        self._stream = ToModel(setup.sample_rate, info.sample_rate)
+        self._blocks: list[Audio] = []
+        self._unfed: Mono = np.zeros(0, np.float32)
+        self._milestones: deque[Milestone[S]] = deque()
+        self._told = 0
+        self._fidelity: float | None = None
+        self.anchor_sample = anchor_sample
+        self.end_sample = anchor_sample
+
+    @property
+    def num_samples(self) -> int:
+        return self.end_sample - self.anchor_sample
+
+    @property
+    def prefilled_sample(self) -> int:
+        if not self._milestones:
+            return self.anchor_sample
+        return self._map.floor_session(self._milestones[-1].fed_samples)
+
+    async def open(self) -> None:
+        conditions = self._steering.of_window(self._map, self.anchor_sample)
+        self._told = self._steering.num_news
+
+        def opened(model: Generator[S]) -> S:
+            return model.open(conditions, self.anchor_sample, None)
+
+        state = await self._engine.on_model(self._name, opened)
+        self._milestones.append(
+            Milestone(state=state, fed_samples=0, end_sample=self.anchor_sample)
+        )
+
+    async def hear(self, audio: Audio) -> None:
+        self._blocks.append(audio)
+        self.end_sample += audio.shape[1]
+        made = self._stream.push(mid_of(audio)[None])[0]
+        self._unfed = np.concatenate([self._unfed, made])
+        size = self._feed_samples
+        while self._unfed.shape[0] >= size:
+            block, self._unfed = self._unfed[:size].copy(), self._unfed[size:]
+            await self._feed(block)
+        await self._try_codec()
+
+    async def ready(self, splice_sample: int) -> Ready[S]:
+        samples = self._joined()[:, : splice_sample - self.anchor_sample]
+        heard = [one for one in self._milestones if one.end_sample <= splice_sample]
+        prefilled = None
+        if heard:
+            prefilled = Prefilled(
+                state=await self._steered(heard[-1].state.fork(), splice_sample),
+                fed_blocks=heard[-1].fed_samples // self._feed_samples,
+                fidelity=self._fidelity,
+            )
+        return Ready(
+            prime=Prime(samples=samples, start_sample=self.anchor_sample),
+            conditions=self._steering.of_request(self.anchor_sample),
+            prefilled=prefilled,
+        )
+
+    def close(self) -> None:
+        self._milestones.clear()
+        self._engine.leave(self._name)
+
+    async def _feed(self, block: Mono) -> None:
+        last = self._milestones[-1]
+        fork = last.state.fork()
+        if self._told != self._steering.num_news:
+            self._told = self._steering.num_news
+            fork = await self._steered(fork, self._map.floor_session(last.fed_samples))
+
+        def fed_state(model: Generator[S]) -> S:
+            return model.feed(fork, block)
+
+        state = await self._engine.on_model(self._name, fed_state)
+        fed = last.fed_samples + block.shape[0]
+        self._milestones.append(Milestone(state=state, fed_samples=fed, end_sample=self.end_sample))
+        reach = REACH_SECONDS * self._setup.sample_rate
+        while self._milestones[0].end_sample < self.end_sample - reach:
+            self._milestones.popleft()
+
+    async def _steered(self, state: S, from_sample: int) -> S:
+        """Return a state that goes on under the conditions as they are now."""
+        if not self._steering.num_news:
+            return state
+        conditions = await asyncio.to_thread(self._steering.of_window, self._map, from_sample)
+
+        def steered_state(model: Generator[S]) -> S:
+            return model.steer(state, conditions)
+
+        return await self._engine.on_model(self._name, steered_state)
+
+    async def _try_codec(self) -> None:
+        """Measure once how well the codec knows the sound, so that no answer waits for it."""
+        needed = ceil(TRIED_SECONDS * self._setup.sample_rate)
+        if self._fidelity is not None or self.num_samples < needed:
+            return
+        end = mid_of(self._joined()[:, -needed:])
+        if float(np.sqrt(np.mean(np.square(end)))) < SILENT_RMS:
+            return
+        tried = ToModel(self._setup.sample_rate, self._engine.info.sample_rate).push(end[None])[0]
+        self._fidelity = await self._engine.on_model(self._name, partial(_fidelity, tried))
+
+    def _joined(self) -> Audio:
+        nothing = np.zeros((self._setup.num_channels, 0), np.float32)
+        self._blocks = [np.concatenate([nothing, *self._blocks], axis=1)]
+        return self._blocks[0]
+
+
+def _fidelity(tried: Mono, model: Generator[S]) -> float:
+    return model.fidelity(tried)
