@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from model.conditioning.roll import DRUM_PROGRAM, HIT_KINDS, UNNAMED_PROGRAM
 from model.config import ComposerConfig
+from model.streaming import StackState
 from model.transformer import Transformer
 
 PITCHES = 128
@@ -49,10 +50,27 @@ class Composer(nn.Module):
     def forward(
         self, steps: Float[Tensor, "batch steps features"]
     ) -> Float[Tensor, "batch steps pitches states"]:
-        """Return scores for the step after each; the last step stands at the last position."""
-        x = self.enter(steps) + self.positions[-steps.shape[1] :]
-        scores = self.leave(self.norm(self.transformer(x)))
-        return scores.unflatten(-1, (PITCHES, STATES))
+        """Return scores for the step after each of a whole window."""
+        return self._scores(self.transformer(self.enter(steps) + self.positions))
+
+    def go_on(
+        self, steps: Float[Tensor, "batch steps features"], memory: StackState = ()
+    ) -> tuple[Float[Tensor, "batch pitches states"], StackState]:
+        """Return scores for the step after the last, and the memory for it.
+
+        Raises:
+            ValueError: More steps than the window has left.
+        """
+        memory = memory or self.transformer.start(len(steps))
+        first = memory[0].current.shape[1]
+        x = self.enter(steps) + self.positions[first : first + steps.shape[1]]
+        hidden, memory = self.transformer.advance(x, memory)
+        return self._scores(hidden[:, -1]), memory
+
+    def _scores(
+        self, hidden: Float[Tensor, "*axes width"]
+    ) -> Float[Tensor, "*axes pitches states"]:
+        return self.leave(self.norm(hidden)).unflatten(-1, (PITCHES, STATES))
 
 
 def sure(score: Score) -> Steps:
@@ -103,8 +121,8 @@ def hit_row(key: int) -> int:
 def notes_of(score: Score, start_sample: int, voice: Voice) -> Notes:
     """Return notes of a score; what is held at its start has begun there."""
     rows = _hits(score[:, :LOWEST_PITCH], start_sample, voice)
-    for pitch in range(LOWEST_PITCH, PITCHES):
-        rows += _tones(score[:, pitch], pitch, start_sample, voice)
+    for pitch in np.flatnonzero(score[:, LOWEST_PITCH:].any(axis=0)) + LOWEST_PITCH:
+        rows += _tones(score[:, pitch], int(pitch), start_sample, voice)
     rows.sort()
     return np.array(rows, np.int64).reshape(-1, 6)
 

@@ -8,7 +8,8 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float64, Int8, Int64
+from jaxtyping import Bool, Float, Float64, Int8, Int64
+from torch import Tensor
 
 from model.bundle import Bundle
 from model.composer import (
@@ -31,7 +32,7 @@ from model.conditioning.roll import DRUM_PROGRAM
 from model.grid import Grid
 from model.listener import SOUNDING
 from model.noise import uniform
-from model.state import TimelineState
+from model.state import Composed, TimelineState
 from model.values import Known, SamplingPlan
 
 LEVEL = 3
@@ -48,6 +49,9 @@ KEY_RANGE = (0.05, 2.0)
 LEAST_HEARD = 0.3
 """Rows a step, on average: where less is heard there is nothing to go on with."""
 MIX = 0
+RENEWED = 4
+"""The window is read anew after this fraction of it; between, a step is read once."""
+Scores = Float[Tensor, "1 pitches states"]
 
 
 class Composing:
@@ -58,6 +62,10 @@ class Composing:
         self._grid = grid
         self.step_samples = self._composer.config.step_frames * grid.frame_samples
         self._voice = Voice(step_samples=self.step_samples)
+        self._chunk_steps = grid.chunk_samples // self.step_samples
+        frames = self._composer.config.transformer.frames
+        self._renewed = max(1, frames // RENEWED // self._chunk_steps) * self._chunk_steps
+        self._window = frames - self._renewed
 
     def wanted(self, state: TimelineState) -> bool:
         """Return whether the chunk to come lacks notes that should be composed."""
@@ -83,26 +91,63 @@ class Composing:
         begin = max(state.settled_sample, *(last for _, last in known.spans()), 0)
         first = -(-begin // self.step_samples)
         last = self._chunk_end(state) // self.step_samples
-        score = self._drawn(state, first, last, plan)
+        score, composed = self._drawn(state, first, last, plan)
         made = notes_of(score, first * self.step_samples, self._voice)
         made = _held_from(made, score, first * self.step_samples, begin)
         notes = _joined(known.notes, score, made, begin)
         start = begin if known.composed_span is None else known.composed_span[0]
-        composed = (start, max(last * self.step_samples, begin))
-        return replace(state, known=replace(known, notes=notes, composed_span=composed))
+        span = (start, max(last * self.step_samples, begin))
+        known = replace(known, notes=notes, composed_span=span)
+        return replace(state, known=known, composed=composed)
 
-    def _drawn(self, state: TimelineState, first: int, last: int, plan: SamplingPlan) -> Score:
-        window = self._composer.config.transformer.frames
-        features = self._past(state, first, window)
+    def _drawn(
+        self, state: TimelineState, first: int, last: int, plan: SamplingPlan
+    ) -> tuple[Score, Composed]:
         score = np.zeros((max(0, last - first), PITCHES), np.int8)
+        features = self._past(state, first, self._window)
+        scores, composed = self._caught_up(state, first)
+        memory = composed.memory
         for index in range(len(score)):
-            scores = self._composer(torch.as_tensor(features[-window:])[None])[0, -1]
-            chances = np.asarray((scores / plan.temperature).double().softmax(-1))
+            chances = np.asarray((scores[0] / plan.temperature).double().softmax(-1))
             sounding = features[-1, :PITCHES] >= SURELY_HEARD
-            chances = _in_key(chances, features[-window:])
+            chances = _in_key(chances, features)
             score[index] = _choice(chances, sounding, plan, first + index)
-            features = np.concatenate([features, sure(score[index : index + 1])])
-        return score
+            new = sure(score[index : index + 1])
+            features = np.concatenate([features, new])
+            if index + 1 < len(score):
+                scores, memory = self._composer.go_on(torch.as_tensor(new)[None], memory)
+        return score, composed
+
+    def _caught_up(self, state: TimelineState, first: int) -> tuple[Scores, Composed]:
+        """Return scores for a step, and what the stack remembers of those before it.
+
+        The stack reads the window before its start at once, then each chunk's
+        steps as the chunk is over: the same whether some of it is remembered.
+        """
+        start = self._window_start(state, first)
+        done = state.composed
+        if done is None or done.start != start or done.seen >= first:
+            read, memory = self._past(state, start, self._window), ()
+            seen = start
+        else:
+            seen = min(first, self._chunk_after(done.seen))
+            read, memory = self._past(state, seen, seen - done.seen), done.memory
+        scores, memory = self._composer.go_on(torch.as_tensor(read)[None], memory)
+        while seen < first:
+            after = min(first, self._chunk_after(seen))
+            read = self._past(state, after, after - seen)
+            scores, memory = self._composer.go_on(torch.as_tensor(read)[None], memory)
+            seen = after
+        return scores, Composed(start=start, seen=seen, memory=memory)
+
+    def _window_start(self, state: TimelineState, first: int) -> int:
+        """Return where the window of a step began: it is renewed at fixed steps of the grid."""
+        span = state.known.composed_span
+        origin = first if span is None else -(-span[0] // self.step_samples)
+        return max(origin, first // self._renewed * self._renewed)
+
+    def _chunk_after(self, step: int) -> int:
+        return (step // self._chunk_steps + 1) * self._chunk_steps
 
     def _past(self, state: TimelineState, first: int, window: int) -> Steps:
         """Return the features of the window before a step; before the anchor nothing is known."""

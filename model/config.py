@@ -331,7 +331,7 @@ SMALL = ModelConfig(
             heads=4,
             frames=160,
             rows=1,
-            pattern=("dense",),
+            pattern=("row",),
             attention_multiplier=1.0,
             mlp_multiplier=2.0,
         )
@@ -398,7 +398,7 @@ TINY = ModelConfig(
     ),
     composer=ComposerConfig(
         transformer=TransformerConfig(
-            width=16, depth=1, heads=2, frames=16, rows=1, pattern=("dense",)
+            width=16, depth=1, heads=2, frames=32, rows=1, pattern=("row",)
         )
     ),
     listener=ListenerConfig(width=8, depth=1),

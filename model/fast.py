@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Float64, Int
 from torch import Tensor
 
 from model.bundle import TOP, Bundle
@@ -12,10 +12,13 @@ from model.conditioning.embeddings import FrameInputs
 from model.errors import ConditionError
 from model.grid import Grid
 from model.inputs import Inputs
-from model.sampler import sample
+from model.noise import choose, uniform
+from model.sampler import chances
 from model.state import Codes, TimelineState
 from model.values import SamplingPlan
 
+Shown = Bool[np.ndarray, " frames"]
+Conditions = Float[Tensor, "1 groups width"]
 CODE_TEMPERATURE = 0.7
 """Codes are drawn cooler than the plan says: a young student is unsure of much that must not
 become noise. Chosen on an earlier finisher, by five primes with notes: mean noisiness .41 at 1.0
@@ -46,52 +49,57 @@ class FastSampler:
     @torch.no_grad()
     def remember(self, state: TimelineState, codes: Codes) -> TimelineState:
         """Return the state whose memory holds one more finished chunk."""
-        memory = state.memory or self._student.transformer.start(1)
-        made = self._conditions(state, state.remembered_chunks)
-        memory = self._student.remember(_row(codes), made, memory)
-        return replace(state, memory=memory, remembered_chunks=state.remembered_chunks + 1)
+        return self._remembering(state, codes, self._conditions(state))
 
     @torch.no_grad()
     def step(self, state: TimelineState, plan: SamplingPlan) -> TimelineState:
-        """Return the state one pass further; the last pass settles and remembers the chunk."""
-        chunk, frames = state.remembered_chunks, self._grid.chunk_frames
-        state = self._with_draft(state)
-        passes = self.passes(plan)
+        """Return the state one chunk further: drawn in a few passes, settled and remembered."""
+        frames, conditions = self._grid.chunk_frames, self._conditions(state)
+        heard = state.codes[state.remembered_chunks * frames :]
+        codes = np.zeros(frames, np.int16)
+        codes[: len(heard)] = heard
+        shown = np.arange(frames) < len(heard)
         memory = state.memory or self._student.transformer.start(1)
-        logits = self._student.look(
-            _row(state.draft),
-            torch.as_tensor(state.draft_shown)[None],
-            self._conditions(state, chunk),
-            memory,
-        )
-        place = np.arange(frames) % self._config.group_frames
-        now = np.isin(place, self._config.decided(state.turn, passes)) & ~state.draft_shown
+        passes = self.passes(plan)
         cooler = replace(plan, temperature=CODE_TEMPERATURE * plan.temperature)
-        made = sample(logits[0], cooler, level=TOP, turn=state.turn, first_frame=chunk * frames)
-        draft = np.where(now, made, state.draft).astype(np.int16)
-        state = replace(
-            state, draft=draft, draft_shown=state.draft_shown | now, turn=state.turn + 1
-        )
-        return self._settled(state) if state.turn == passes else state
+        for turn in range(passes):
+            now = self._decided(turn, passes) & ~shown
+            if now.any():
+                seen = _row(codes), torch.as_tensor(shown)[None], conditions, memory
+                logits = self._student.look(*seen, wanted=torch.as_tensor(now))
+                draws = self._draws(state, plan, turn)[now]
+                codes[now] = choose(chances(logits[0], cooler), draws)
+                shown |= now
+        after = self._remembering(state, codes, conditions)
+        return replace(after, codes=np.concatenate([state.codes, codes[len(heard) :]]))
 
-    def _with_draft(self, state: TimelineState) -> TimelineState:
-        if len(state.draft):
-            return state
+    def _decided(self, turn: int, passes: int) -> Shown:
+        place = np.arange(self._grid.chunk_frames) % self._config.group_frames
+        return np.isin(place, self._config.decided(turn, passes))
+
+    def _draws(
+        self, state: TimelineState, plan: SamplingPlan, turn: int
+    ) -> Float64[np.ndarray, " frames"]:
         frames = self._grid.chunk_frames
-        known = state.codes[state.remembered_chunks * frames :]
-        draft = np.zeros(frames, np.int16)
-        draft[: len(known)] = known
-        return replace(state, draft=draft, draft_shown=np.arange(frames) < len(known), turn=0)
+        return uniform(
+            plan.seed,
+            level=TOP,
+            turn=turn,
+            variation=plan.variation,
+            first_frame=state.remembered_chunks * frames,
+            frames=frames,
+        )
 
-    def _settled(self, state: TimelineState) -> TimelineState:
-        known = len(state.codes) - state.remembered_chunks * self._grid.chunk_frames
-        codes = np.concatenate([state.codes, state.draft[known:]])
-        after = self.remember(state, state.draft)
-        empty = np.zeros(0, np.int16)
-        return replace(after, codes=codes, draft=empty, draft_shown=np.zeros(0, bool), turn=0)
+    def _remembering(
+        self, state: TimelineState, codes: Codes, conditions: Conditions
+    ) -> TimelineState:
+        memory = state.memory or self._student.transformer.start(1)
+        memory = self._student.remember(_row(codes), conditions, memory)
+        return replace(state, memory=memory, remembered_chunks=state.remembered_chunks + 1)
 
-    def _conditions(self, state: TimelineState, chunk: int) -> Float[Tensor, "1 groups width"]:
-        inputs: FrameInputs = self._inputs.of_chunk(state.known, chunk)
+    def _conditions(self, state: TimelineState) -> Conditions:
+        """Return the conditions of the chunk to come."""
+        inputs: FrameInputs = self._inputs.of_chunk(state.known, state.remembered_chunks)
         return self._student.conditions(inputs)
 
 

@@ -126,8 +126,8 @@ class Material:
     """Features of `roll.played_of` or `played_by_ear`."""
     drawn: Bool[Tensor, "batch frames"]
     """Frames that a sampler made, which deserve less trust than heard ones."""
-    decoded: Float[Tensor, "batch samples"]
-    """The codec's decoding of the same frames."""
+    decoded: Float[Tensor, "batch samples"] | None
+    """The codec's decoding of the same frames; None where it is used nowhere."""
     trusted: Bool[Tensor, "batch frames"]
     """Where the decoding is used."""
     memory: Memory
@@ -170,9 +170,19 @@ class Finisher(nn.Module):
         """Take the codec's codebook, centred and scaled to unit variance."""
         self.codebook.copy_(normalised(codebook))
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """Return what ear, units and recalls compute in; sources and gains stay as they are."""
+        return self.enter.weight.dtype
+
+    def compute_in(self, dtype: torch.dtype) -> None:
+        """Let ear, units and recalls compute in another precision."""
+        for part in (self.ear, self.enter, self.units, self.recalls, self.norm, self.leave):
+            part.to(dtype)
+
     def hear(self, codes: Int[Tensor, "batch frames"]) -> Gates:
         """Return a logit for each frame and pitch, from codes alone."""
-        return self.ear(self.codebook[codes])
+        return self.ear(self.codebook[codes].to(self.dtype)).float()
 
     def forward(self, given: Material, first_frame: int) -> Float[Tensor, "batch samples"]:
         """Return `hop` samples for each code frame; the ends miss their outer neighbours.
@@ -188,13 +198,15 @@ class Finisher(nn.Module):
         loudness = (tones.abs() + 1e-4).log().movedim(1, 2).flatten(2)
         drawn = given.drawn.unsqueeze(-1).to(given.played)
         x = torch.cat([self.codebook[given.codes], given.played, drawn, loudness], dim=-1)
-        x = self.norm(self._refined(self.enter(x), given))
+        x = self.norm(self._refined(self.enter(x.to(self.dtype)), given))
         gains = self.leave(x).float().clamp(-12, 6).exp()
         bands = size // 2 + 1
         by_source = gains[..., :-BANDS].unflatten(-1, (REGISTERS + 1, bands)).movedim(2, 1)
         spectrum = (tones * by_source[:, :REGISTERS]).sum(1)
         spectrum = spectrum + _spectrum(noise * self.window) * by_source[:, REGISTERS]
         made = self._overlap_add(_audio(spectrum, size) * self.window)
+        if given.decoded is None:
+            return made
         trust = given.trusted.unsqueeze(-1)
         return made + self._shaped(given.decoded, gains[..., -BANDS:] * trust)
 
@@ -205,7 +217,8 @@ class Finisher(nn.Module):
         turns = {index * (len(self.units) // RECALLS): index for index in range(RECALLS)}
         for index, unit in enumerate(self.units):
             if index in turns:
-                x = self.recalls[turns[index]](x, given.memory, given.remembered)
+                memory = given.memory.to(x.dtype)
+                x = self.recalls[turns[index]](x, memory, given.remembered)
             x = unit(x.transpose(1, 2)).transpose(1, 2)
         return x
 

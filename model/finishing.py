@@ -81,29 +81,33 @@ class Finishing:
         result shall sound like.
         """
         first, frames = span[0], span[1] - span[0]
-        start = max(0, first - self._grid.finisher_before_frames)
-        end = first + frames + self._grid.finisher_after_frames
+        end = span[1] + self._grid.finisher_after_frames
+        start = max(0, first - self._grid.filter_before_frames)
+        played, told = self._told(known, start, min(end, len(codes)) - start)
+        if not told.all():
+            # The ear listens further back than the filters.
+            start = max(0, first - self._grid.finisher_before_frames)
+            played, told = self._told(known, start, min(end, len(codes)) - start)
         seen = torch.as_tensor(codes[start:end].astype(np.int64))[None]
-        finisher = self._bundle.finisher
-        by_ear = played_by_ear(finisher.hear(seen).float())
-        played, told = self._played(known, start, by_ear)
+        if not told.all():
+            by_ear = played_by_ear(self._bundle.finisher.hear(seen))
+            played = torch.where(told.unsqueeze(-1), played, by_ear)
         drawn = torch.arange(start, start + seen.shape[1])[None] >= drawn_from
         # Drawn codes decode to noise around the tune: where notes are told, tones do without it.
         # Where drums play alone there is no tune, and the noise is what is wanted.
         alone = _drums_alone(known, first * self._grid.frame_samples)
         trusted = ~(drawn & told) | torch.full_like(told, alone)
-        decoded = self._decoded(seen, first - start)
         memory = torch.as_tensor(recalled.astype(np.float32))[None]
         material = Material(
             codes=seen,
             played=played,
             drawn=drawn,
-            decoded=decoded,
+            decoded=self._decoded(seen, first - start) if trusted.any() else None,
             trusted=trusted,
             memory=memory,
             remembered=torch.ones(memory.shape[:2], dtype=torch.bool),
         )
-        made = finisher(material, start)
+        made = self._bundle.finisher(material, start)
         offset = (first - start) * self._grid.frame_samples
         return made[0, offset : offset + frames * self._grid.frame_samples].numpy()
 
@@ -113,20 +117,17 @@ class Finishing:
         decoded = self._bundle.codec.level(TOP).decode(seen[:, skipped:]).float()
         return pad(decoded, (skipped * self._grid.frame_samples, 0))
 
-    def _played(
-        self, known: Known, start: int, by_ear: Played
+    def _told(
+        self, known: Known, start: int, frames: int
     ) -> tuple[Played, Bool[Tensor, "1 frames"]]:
-        """Return told notes where they are known, else what the ear hears; and where they are."""
-        if not known.spans():
-            return by_ear, torch.zeros(by_ear.shape[:2], dtype=torch.bool)
+        """Return the notes of frames as far as they are known, and where they are."""
         group = ROLL_FRAME_SAMPLES // self._grid.frame_samples
         skip = start % group
-        groups = -(-(skip + by_ear.shape[1]) // group)
+        groups = -(-(skip + frames) // group)
         roll, noted = self._inputs.roll(known, (start - skip) * self._grid.frame_samples, groups)
-        span = slice(skip, skip + by_ear.shape[1])
-        given = torch.as_tensor(np.repeat(played_of(roll), group, axis=0)[span])
-        told = torch.as_tensor(np.repeat(noted, group)[span])[None]
-        return torch.where(told.unsqueeze(-1), given, by_ear), told
+        span = slice(skip, skip + frames)
+        played = torch.as_tensor(np.repeat(played_of(roll), group, axis=0)[span])
+        return played[None], torch.as_tensor(np.repeat(noted, group)[span])[None]
 
     def _published(self, codes: Codes, first: int) -> Mono:
         level = self._bundle.codec.level(0)

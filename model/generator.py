@@ -22,6 +22,7 @@ from model.hearing import Hearing
 from model.inputs import Inputs
 from model.listening import FEATURES
 from model.rewinding import rewound
+from model.serving import made_ready
 from model.similarity import mel_similarity
 from model.state import TimelineState, restored
 from model.store import SHIPPED, load_bundle
@@ -31,6 +32,8 @@ from model.values import Known, SamplingPlan, nothing_known
 Mono = Float32[np.ndarray, " samples"]
 NOTES = "notes"
 PHASES = ("level0", "level1", "top")
+STEPS_A_CHUNK = 2
+"""Notes first, then codes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +106,7 @@ class StreamingGenerator:
         return state
 
     def step(self, states: Sequence[TimelineState], plan: SamplingPlan) -> list[Step]:
-        """Return the states one step further: one pass over a chunk, or a few teacher frames.
+        """Return the states one step further: a chunk of notes or codes, or some teacher frames.
 
         Raises:
             ConditionError: More passes than the student has.
@@ -120,7 +123,8 @@ class StreamingGenerator:
         rates = [self.bundle.config.codec.frame_rate(level) for level in range(TOP + 1)]
         if plan.teacher:
             return sum(rate / step for rate, step in zip(rates, FRAMES_PER_STEP, strict=True))
-        return rates[TOP] / self.grid.chunk_frames * self._fast.passes(plan)
+        self._fast.passes(plan)
+        return rates[TOP] / self.grid.chunk_frames
 
     def decode(self, state: TimelineState, block: int) -> Mono:
         """Return one canonical block of samples, decoded from codes.
@@ -168,7 +172,7 @@ class StreamingGenerator:
         """Run every path once: encode, prefill, both samplers, both decoders."""
         random = np.random.default_rng(0)
         prime = (0.1 * random.standard_normal(3 * self.grid.chunk_samples)).astype(np.float32)
-        for teacher, steps in ((False, 2 * self._fast.passes(SamplingPlan(seed=0))), (True, 40)):
+        for teacher, steps in ((False, 2 * STEPS_A_CHUNK), (True, 40)):
             state = self.feed(self.open(nothing_known(), 0), prime)
             for _ in range(steps):
                 state = self._step(state, SamplingPlan(seed=0, teacher=teacher)).state
@@ -254,4 +258,4 @@ def load_generator(folder: Path | None = None) -> StreamingGenerator:
         CheckpointError: A file is missing, damaged, or not of this configuration.
     """
     torch.set_num_threads(1)
-    return StreamingGenerator(load_bundle(folder or SHIPPED))
+    return StreamingGenerator(made_ready(load_bundle(folder or SHIPPED)))

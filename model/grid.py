@@ -28,6 +28,9 @@ class Grid:
     encoder_after_samples: tuple[int, int, int]
     """By level: how far past a frame's end its encoder looks."""
     finisher_before_frames: int
+    """How far back the finisher sees, its ear included."""
+    filter_before_frames: int
+    """How far back it sees where notes are told and the ear is not asked."""
     finisher_after_frames: int
 
     @property
@@ -61,6 +64,7 @@ def grid_of(bundle: Bundle) -> Grid:
             _encoder_after(bundle, 2),
         ),
         finisher_before_frames=2 + causal * (finisher.depth + finisher.note_depth),
+        filter_before_frames=2 + causal * finisher.depth,
         finisher_after_frames=windows_after + FILTER_LOOKAHEAD + NOTE_LOOKAHEAD,
     )
 

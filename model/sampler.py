@@ -2,7 +2,7 @@
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 from model.noise import choose, uniform
@@ -18,17 +18,23 @@ def sample(
     first_frame: int,
 ) -> Int64[np.ndarray, " frames"]:
     """Return one code a frame, frame `first_frame` on; `turn` names the pass."""
-    kept = filtered(logits.float() / plan.temperature, top_k=plan.top_k, top_p=plan.top_p)
-    probabilities = kept.double().softmax(-1).numpy()
     draws = uniform(
         plan.seed,
         level=level,
         turn=turn,
         variation=plan.variation,
         first_frame=first_frame,
-        frames=len(probabilities),
+        frames=len(logits),
     )
-    return choose(probabilities, draws)
+    return choose(chances(logits, plan), draws)
+
+
+def chances(
+    logits: Float[Tensor, "frames codes"], plan: SamplingPlan
+) -> Float64[np.ndarray, "frames codes"]:
+    """Return how likely a plan makes each code."""
+    kept = filtered(logits.float() / plan.temperature, top_k=plan.top_k, top_p=plan.top_p)
+    return kept.double().softmax(-1).numpy()
 
 
 def filtered(

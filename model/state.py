@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float16, Float32, Int16, Shaped
+from jaxtyping import Float, Float16, Float32, Int16, Shaped
 from torch import Tensor
 
 from model.errors import CheckpointError
@@ -28,7 +28,7 @@ NO_SPAN = (0, -1)
 """An end before its start stands for None."""
 NEVER = 2**62
 """A frame that no timeline reaches."""
-STATE_VERSION = 3
+STATE_VERSION = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -47,11 +47,27 @@ class Level:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Composed:
+    """What the composer's stack remembers: steps up to `seen`, in a window begun for `start`.
+
+    Only spares work: it is not stored, and built again as it was.
+    """
+
+    start: int
+    seen: int
+    memory: StackState
+
+    @property
+    def nbytes(self) -> int:
+        """Return the bytes held."""
+        return sum(layer.nbytes for layer in self.memory)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class TimelineState:
     """What one timeline has heard and made.
 
-    `codes` are the settled top-level codes; `draft` holds the chunk under way
-    and `draft_shown` which of its frames are decided. `lower` is the teacher's
+    `codes` are the settled top-level codes. `lower` is the teacher's
     cascade, empty until it is asked for. Before `primed_sample` the finisher
     decodes, whatever makes the rest: so a block decoded while the prime still
     grows is the block decoded later. `spectra` are those of the prime, step by
@@ -67,13 +83,11 @@ class TimelineState:
     memory: StackState = ()
     remembered_chunks: int = 0
     generating: bool = False
-    turn: int = 0
-    draft: Int16[np.ndarray, " drafted"] = field(default_factory=lambda: np.zeros(0, np.int16))
-    draft_shown: Bool[np.ndarray, " drafted"] = field(default_factory=lambda: np.zeros(0, bool))
     by_teacher: bool = False
     drawn_from: int = NEVER
     spectra: Spectra = field(default_factory=lambda: np.zeros((0, FEATURES), np.float16))
     heard: Heard = field(default_factory=lambda: np.zeros((0, ROWS, STATES), np.float16))
+    composed: Composed | None = None
     lower: tuple[Level, ...] = ()
     primed_sample: int = 0
     frame_samples: int
@@ -83,11 +97,10 @@ class TimelineState:
     def nbytes(self) -> int:
         """Return the memory held, shared pages counted once per holder."""
         known = self.known.notes.nbytes + sum(stem.samples.nbytes for stem in self.known.stems)
-        drafts = self.draft.nbytes + self.draft_shown.nbytes
         memory = sum(layer.nbytes for layer in self.memory)
         levels = sum(level.nbytes for level in self.lower)
         heard = self.audio.nbytes + self.codes.nbytes + self.heard.nbytes + self.spectra.nbytes
-        return heard + known + drafts + memory + levels
+        return heard + known + memory + levels + (self.composed.nbytes if self.composed else 0)
 
     @property
     def heard_sample(self) -> int:
@@ -123,7 +136,6 @@ class TimelineState:
                     self.audio_start,
                     self.remembered_chunks,
                     self.generating,
-                    self.turn,
                     self.frame_samples,
                     self.lookahead_frames,
                     len(self.lower),
@@ -135,8 +147,6 @@ class TimelineState:
             ),
             "audio": self.audio,
             "codes": self.codes,
-            "draft": self.draft,
-            "draft_shown": self.draft_shown,
             "spectra": self.spectra,
             "heard": self.heard,
         }
@@ -178,17 +188,14 @@ def _state_from(arrays: Arrays) -> TimelineState:
         memory=_stack_from("memory", arrays),
         remembered_chunks=numbers[2],
         generating=bool(numbers[3]),
-        turn=numbers[4],
-        draft=arrays["draft"],
-        draft_shown=arrays["draft_shown"],
-        lower=tuple(_level_from(f"lower{index}", arrays) for index in range(numbers[7])),
-        primed_sample=numbers[8],
-        by_teacher=bool(numbers[9]),
-        drawn_from=numbers[10],
+        lower=tuple(_level_from(f"lower{index}", arrays) for index in range(numbers[6])),
+        primed_sample=numbers[7],
+        by_teacher=bool(numbers[8]),
+        drawn_from=numbers[9],
         spectra=arrays["spectra"],
         heard=arrays["heard"],
-        frame_samples=numbers[5],
-        lookahead_frames=numbers[6],
+        frame_samples=numbers[4],
+        lookahead_frames=numbers[5],
     )
 
 

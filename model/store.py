@@ -2,9 +2,8 @@
 
 `manifest.json` names the model, its configuration where that has another name, the
 vocabulary, the licences, the recipe, and each file's SHA-256; the fingerprint is made
-from it and from what computes. Weights are stored in half precision, the teacher's matrices in eight
-bits a number with a scale a row, and computed in single, but for the codec's
-convolutions, which use bfloat16 where the processor has it.
+from it and from what computes. Weights are stored in half precision, the teacher's
+matrices in eight bits a number with a scale a row, and are loaded in single precision.
 """
 
 import hashlib
@@ -25,6 +24,7 @@ from torch import Tensor
 from model.bundle import Bundle, Card, empty_bundle, modules, share_codebook
 from model.config import SMALL, TINY, ModelConfig
 from model.errors import CheckpointError
+from model.serving import served_in
 
 SHIPPED = Path(__file__).parent / "weights"
 MANIFEST = "manifest.json"
@@ -36,7 +36,7 @@ EIGHT_BIT = frozenset({"top", "upsampler0", "upsampler1"})
 SCALE = ".scale"
 LEVELS = 127
 REQUIRED = {"name", "format", "files", "artists", "genres", "licence", "output_licence"}
-KERNELS = "eager-3"
+KERNELS = "eager-4"
 """Changes whenever the arithmetic does: part of the fingerprint."""
 CONFIGS = {config.name: config for config in (SMALL, TINY)}
 
@@ -74,15 +74,7 @@ def load_bundle(folder: Path) -> Bundle:
         tensors = _verified(folder, name, manifest["files"])
         _fill(module, tensors, f"{name}.safetensors")
     share_codebook(bundle)
-    for index in range(len(config.codec.levels)):
-        bundle.codec.level(index).compute_in(codec_dtype())
     return bundle
-
-
-def codec_dtype() -> torch.dtype:
-    """Return the precision of the codec's convolutions on this processor."""
-    has_bfloat16 = bool(torch.cpu.get_capabilities().get("avx512_bf16", False))
-    return torch.bfloat16 if has_bfloat16 else torch.float32
 
 
 def save_bundle(bundle: Bundle, folder: Path, provenance: Provenance) -> None:
@@ -236,6 +228,6 @@ def _fingerprint(manifest: dict[str, Any], config: ModelConfig) -> str:
         "torch": torch.__version__,
         "numpy": np.__version__,
         "instructions": torch.backends.cpu.get_cpu_capability(),
-        "codec": str(codec_dtype()),
+        "precision": served_in(),
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]

@@ -18,6 +18,7 @@ from model.transformer import Transformer
 Codes = Int[Tensor, "batch frames"]
 Activations = Float[Tensor, "batch groups width"]
 Logits = Float[Tensor, "batch frames codebook"]
+Scored = Float[Tensor, "batch scored codebook"]
 
 
 class Student(nn.Module):
@@ -59,10 +60,11 @@ class Student(nn.Module):
         index = torch.arange(groups, device=table.device) % len(table)
         return self.enter(grouped) + table[index] + conditions
 
-    def logits(self, hidden: Activations) -> Logits:
-        """Return scores by closeness to codebook rows."""
+    def logits(self, hidden: Activations, wanted: Bool[Tensor, " frames"] | None = None) -> Scored:
+        """Return scores by closeness to codebook rows, of all frames or of those wanted."""
         latents = self.leave(self.norm(hidden))
         latents = latents.unflatten(-1, (self.config.group_frames, -1)).flatten(1, 2)
+        latents = latents if wanted is None else latents[:, wanted]
         return self.sharpness * (latents @ self.codebook.t()) + self.bias
 
     def forward(
@@ -79,11 +81,12 @@ class Student(nn.Module):
         shown: Bool[Tensor, "batch frames"],
         conditions: Activations,
         memory: StackState,
-    ) -> Logits:
-        """Return scores for one chunk; nothing is remembered."""
+        wanted: Bool[Tensor, " frames"] | None = None,
+    ) -> Scored:
+        """Return scores of one chunk's frames, of all or of those wanted; nothing is remembered."""
         x = self.embed(codes, shown, conditions)
         hidden, _ = self.transformer.advance(x, memory, keep=False)
-        return self.logits(hidden)
+        return self.logits(hidden, wanted)
 
     def remember(self, codes: Codes, conditions: Activations, memory: StackState) -> StackState:
         """Return the memory after a finished chunk."""

@@ -65,7 +65,7 @@ def harmonic_frames(
     for pitch in sounding:
         wave = _wave(pitch, times).unfold(0, size, hop)
         register = sum(pitch >= start for start in REGISTER_STARTS)
-        made[:, register] += open_gates[:, :, pitch, None] * wave
+        made[:, register].addcmul_(open_gates[:, :, pitch, None], wave)
     return made
 
 

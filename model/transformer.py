@@ -188,9 +188,9 @@ class Attention(nn.Module):
         self, queries: Queries, own: PairsSeen, state: LayerState, start: int
     ) -> Queries:
         del state
-        if not self.config.causal_rows:
-            return self.attend(queries, own)
         frames = queries.shape[1]
+        if frames == 1 or not self.config.causal_rows:
+            return self.attend(queries, own)
         return self.attend(queries, own, _causal(start + frames, queries)[start:])
 
     def _advance_column(
@@ -201,8 +201,7 @@ class Attention(nn.Module):
         seen = torch.cat([column, own[:, start:, None]], dim=2)
         mask = None
         if self.config.relative:
-            distance = torch.arange(rows, -1, -1, device=queries.device)
-            mask = self.row_distance[:, distance].unsqueeze(1)
+            mask = self.row_distance[None, :, : rows + 1].flip(-1).unsqueeze(2)
         return self.attend(queries.unsqueeze(2), seen, mask).squeeze(2)
 
     def _advance_previous(
@@ -264,7 +263,7 @@ class Transformer(nn.Module):
             raise ConditionError(f"layers of kind {sorted(kinds)} do not stream")
         return tuple(
             empty_layer(
-                layer.attention.enter.b,
+                layer.before_attention.weight,
                 batch=batch,
                 row_frames=self.config.row_frames(),
                 pair=2 * layer.attention.inner,

@@ -47,7 +47,6 @@ def unpack(weights: Path, runs: Path) -> None:
         log.info("%s", folder / START)
     for index in range(TOP + 1):
         level = bundle.codec.level(index)
-        level.compute_in(torch.float32)
         freeze_as_trained(level, runs / f"codec{index}")
 
 

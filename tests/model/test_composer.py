@@ -1,5 +1,7 @@
 """Notes on a grid of steps: read and written alike, and scored from the past alone."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -135,8 +137,11 @@ def test_scores_follow_the_past_and_never_the_future(composer):
         assert differs.tolist() == [step >= changed for step in range(steps.shape[1])]
 
 
-def test_the_last_step_stands_at_the_last_position(composer):
-    steps = steps_of()
-    shorter = composer.enter(steps[:, -3:]) + composer.positions[-3:]
-    expected = composer.leave(composer.norm(composer.transformer(shorter)))
-    assert torch.equal(composer(steps[:, -3:]).flatten(2), expected)
+@pytest.mark.parametrize("cuts", [(1, 2), (20, 21), (29, 31), ()], ids=str)
+def test_a_step_read_alone_is_scored_as_in_the_whole_window(composer, cuts):
+    window = TINY.composer.transformer.frames
+    steps = torch.rand(1, window, FEATURES, generator=torch.Generator().manual_seed(2))
+    whole, memory = composer(steps), ()
+    for first, last in pairwise((0, *cuts, window)):
+        made, memory = composer.go_on(steps[:, first:last], memory)
+        torch.testing.assert_close(made, whole[:, last - 1], atol=1e-5, rtol=1e-5)

@@ -32,7 +32,7 @@ def pair(generator):
         student = bundle.student.look(
             nothing,
             torch.zeros(1, 64, dtype=torch.bool),
-            fast._conditions(state, chunk),
+            fast._conditions(state),
             state.memory,
         )[0, :FRAMES]
         prior = bundle.top

@@ -51,9 +51,6 @@ def state_of(dtype=torch.float32, **changes):
         "memory": (layer(1, dtype), layer(5, dtype, seed=1)),
         "remembered_chunks": 2,
         "generating": True,
-        "turn": 1,
-        "draft": np.arange(64, dtype=np.int16),
-        "draft_shown": np.arange(64) % 2 == 0,
         "lower": lower,
         "primed_sample": 1280,
         "by_teacher": True,
@@ -89,7 +86,7 @@ def assert_same(ours, theirs):
     "changes",
     [
         {},
-        {"generating": False, "turn": 0},
+        {"generating": False},
         {"lower": (), "memory": ()},
         {"known": nothing_known()},
         {"audio": np.zeros(0, np.float32), "codes": np.zeros(0, np.int16)},
@@ -157,7 +154,7 @@ def test_another_version_is_refused_by_number():
 
 def test_all_that_is_held_is_counted():
     state = state_of()
-    held = 100 * 4 + 30 * 2 + 12 * 8 + 50 * 4 + 64 * 2 + 64 + 2 * 9 * 2 + 3 * 128 * 4
+    held = 100 * 4 + 30 * 2 + 12 * 8 + 50 * 4 + 2 * 9 * 2 + 3 * 128 * 4
     held += 5 * FEATURES * 2
     pages = sum(4 * (rows * 4 * 6 + 3 * 6) for rows in (1, 5, 2, 2))
     assert state.nbytes == held + pages

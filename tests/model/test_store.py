@@ -16,7 +16,6 @@ from model.store import (
     EIGHT_BIT,
     FORMAT,
     Provenance,
-    codec_dtype,
     load_bundle,
     read_manifest,
     save_bundle,
@@ -87,12 +86,6 @@ def test_what_is_shared_is_stored_once_and_shared_again(saved):
     expected = normalised(again.codec.level(2).quantizer.codebook)
     assert torch.equal(again.student.codebook, expected)
     assert torch.equal(again.finisher.codebook, expected)
-
-
-def test_the_codec_computes_in_what_the_processor_is_good_at(saved):
-    codec = load_bundle(saved).codec
-    assert {codec.level(index).dtype for index in range(3)} == {codec_dtype()}
-    assert codec.level(0).quantizer.codebook.dtype == torch.float32
 
 
 def test_the_card_tells_what_the_manifest_says(saved):
