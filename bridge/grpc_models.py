@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Mapping
 from typing import Final
 
+from bridge.cache import CacheStats
 from bridge.errors import NotFoundError
 from bridge.grpc_gate import CLOCK, Call, Verb
 from bridge.messages import message_of_model
@@ -73,6 +74,7 @@ async def _get_stats(
         live_blocks=counts.live_blocks,
         late_blocks=counts.late_blocks,
         thinned_chunks=counts.thinned_chunks,
+        caches=_message_of_caches(counts),
     )
 
 
@@ -83,6 +85,19 @@ MODEL_VERBS: Final[Mapping[str, Verb]] = {
     "ListStyles": _list_styles,
     "GetStats": _get_stats,
 }
+
+
+def _message_of_caches(stats: CacheStats) -> bridge_pb2.CacheStats:
+    return bridge_pb2.CacheStats(
+        prime_hits=stats.cache_hits,
+        prime_misses=stats.cache_misses,
+        held_states=stats.cached_states,
+        held_bytes=stats.cached_bytes,
+        max_bytes=stats.cache_limit_bytes,
+        evictions=stats.cache_evictions,
+        take_hits=stats.take_hits,
+        take_misses=stats.take_misses,
+    )
 
 
 def _message_of(model: ShelvedModel) -> bridge_pb2.Model:

@@ -882,7 +882,7 @@ class GetStatsRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class Stats(_message.Message):
-    __slots__ = ("queued_jobs", "running_jobs", "done_jobs", "failed_jobs", "cancelled_jobs", "model_turns", "sound_turns", "takes", "kept_takes", "stored_bytes", "max_stored_bytes", "uptime_seconds", "live_blocks", "late_blocks", "thinned_chunks")
+    __slots__ = ("queued_jobs", "running_jobs", "done_jobs", "failed_jobs", "cancelled_jobs", "model_turns", "sound_turns", "takes", "kept_takes", "stored_bytes", "max_stored_bytes", "uptime_seconds", "live_blocks", "late_blocks", "thinned_chunks", "caches")
     QUEUED_JOBS_FIELD_NUMBER: _ClassVar[int]
     RUNNING_JOBS_FIELD_NUMBER: _ClassVar[int]
     DONE_JOBS_FIELD_NUMBER: _ClassVar[int]
@@ -898,6 +898,7 @@ class Stats(_message.Message):
     LIVE_BLOCKS_FIELD_NUMBER: _ClassVar[int]
     LATE_BLOCKS_FIELD_NUMBER: _ClassVar[int]
     THINNED_CHUNKS_FIELD_NUMBER: _ClassVar[int]
+    CACHES_FIELD_NUMBER: _ClassVar[int]
     queued_jobs: int
     running_jobs: int
     done_jobs: int
@@ -913,7 +914,28 @@ class Stats(_message.Message):
     live_blocks: int
     late_blocks: int
     thinned_chunks: int
-    def __init__(self, queued_jobs: _Optional[int] = ..., running_jobs: _Optional[int] = ..., done_jobs: _Optional[int] = ..., failed_jobs: _Optional[int] = ..., cancelled_jobs: _Optional[int] = ..., model_turns: _Optional[int] = ..., sound_turns: _Optional[int] = ..., takes: _Optional[int] = ..., kept_takes: _Optional[int] = ..., stored_bytes: _Optional[int] = ..., max_stored_bytes: _Optional[int] = ..., uptime_seconds: _Optional[float] = ..., live_blocks: _Optional[int] = ..., late_blocks: _Optional[int] = ..., thinned_chunks: _Optional[int] = ...) -> None: ...
+    caches: CacheStats
+    def __init__(self, queued_jobs: _Optional[int] = ..., running_jobs: _Optional[int] = ..., done_jobs: _Optional[int] = ..., failed_jobs: _Optional[int] = ..., cancelled_jobs: _Optional[int] = ..., model_turns: _Optional[int] = ..., sound_turns: _Optional[int] = ..., takes: _Optional[int] = ..., kept_takes: _Optional[int] = ..., stored_bytes: _Optional[int] = ..., max_stored_bytes: _Optional[int] = ..., uptime_seconds: _Optional[float] = ..., live_blocks: _Optional[int] = ..., late_blocks: _Optional[int] = ..., thinned_chunks: _Optional[int] = ..., caches: _Optional[_Union[CacheStats, _Mapping]] = ...) -> None: ...
+
+class CacheStats(_message.Message):
+    __slots__ = ("prime_hits", "prime_misses", "held_states", "held_bytes", "max_bytes", "evictions", "take_hits", "take_misses")
+    PRIME_HITS_FIELD_NUMBER: _ClassVar[int]
+    PRIME_MISSES_FIELD_NUMBER: _ClassVar[int]
+    HELD_STATES_FIELD_NUMBER: _ClassVar[int]
+    HELD_BYTES_FIELD_NUMBER: _ClassVar[int]
+    MAX_BYTES_FIELD_NUMBER: _ClassVar[int]
+    EVICTIONS_FIELD_NUMBER: _ClassVar[int]
+    TAKE_HITS_FIELD_NUMBER: _ClassVar[int]
+    TAKE_MISSES_FIELD_NUMBER: _ClassVar[int]
+    prime_hits: int
+    prime_misses: int
+    held_states: int
+    held_bytes: int
+    max_bytes: int
+    evictions: int
+    take_hits: int
+    take_misses: int
+    def __init__(self, prime_hits: _Optional[int] = ..., prime_misses: _Optional[int] = ..., held_states: _Optional[int] = ..., held_bytes: _Optional[int] = ..., max_bytes: _Optional[int] = ..., evictions: _Optional[int] = ..., take_hits: _Optional[int] = ..., take_misses: _Optional[int] = ...) -> None: ...
 
 class PluginRequest(_message.Message):
     __slots__ = ("hello", "live", "midi", "tag")

@@ -51,6 +51,23 @@ def test_a_seed_repeats_and_another_one_does_not(serve, connect, silence):
     assert len({sha256()[0] for _ in range(4)}) == 4
 
 
+def test_the_counts_tell_what_was_not_computed_again(serve, connect, silence):
+    client = connect(serve())
+
+    def told(seed):
+        client.render(silence(draw_seed=False, plan=Plan(seed=seed)))
+        caches = client.stats().caches
+        return caches.prime_hits, caches.prime_misses, caches.take_hits, caches.take_misses
+
+    assert told(1) == (0, 1, 0, 1)
+    assert told(2) == (1, 1, 0, 2)
+    assert told(2) == (1, 1, 1, 2)
+    caches = client.stats().caches
+    assert caches.held_states >= 1
+    assert 0 < caches.held_bytes <= caches.max_bytes
+    assert caches.evictions == 0
+
+
 def test_closing_the_events_stops_the_computation(serve, connect, silence, eventually):
     served = serve()
     events = connect(served).events(silence(num_samples=44_100 * 600))
