@@ -160,7 +160,7 @@ class Making(Generic[S]):
     def sounded(self, seconds: float) -> None:
         """Take note of how long a block took to become audio."""
         if self._thrift is not None:
-            self._thrift.decoded(seconds)
+            self._thrift.sounded(seconds)
 
     def punctuality(self) -> Punctuality:
         """Return how well the result has kept its time so far."""

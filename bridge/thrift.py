@@ -1,8 +1,8 @@
 """How many passes the next chunk is given, so that its audio is there in time: pure.
 
-Full passes as long as they fit; fewer, down to one, where they would come late. What
-a chunk costs is measured: passes that leave it open, the pass that closes it, and
-steps beside them. Knows neither clock nor model; time is told.
+All passes as long as they fit; fewer, down to one, where they would come late. What
+a chunk costs is measured, its passes and what is done beside them. Knows neither
+clock nor model; time is told.
 """
 
 from typing import Final
@@ -11,6 +11,8 @@ from bridge.pace import Average
 
 MARGIN: Final = 1.25
 """A chunk is expected to take so many times what the average says."""
+BESIDE: Final = 1
+"""What a chunk costs beside its passes, in passes: at least remembering it is another look."""
 
 
 class Thrift:
@@ -21,20 +23,19 @@ class Thrift:
         thinned_chunks: So many chunks were given fewer.
     """
 
-    def __init__(self, asked: int, step_s: float) -> None:
+    def __init__(self, asked: int, chunk_s: float) -> None:
         """Begin.
 
         Args:
             asked: Passes where time allows.
-            step_s: What a step is taken to last until it is measured.
+            chunk_s: What a chunk with all of them is taken to last until it is measured.
         """
         self.asked = asked
-        self._passes = asked
-        self._open, self._closing = Average(step_s), Average(step_s)
-        self._sound = Average(0.0)
         self.thinned_chunks = 0
-        self._steps = 0
-        self._beside = 0
+        self._passes = asked
+        self._pass = Average(chunk_s / (asked + BESIDE))
+        self._sound = Average(0.0)
+        self._spent_s = 0.0
 
     def passes(self, left_s: float | None) -> int:
         """Return the most passes whose audio comes in time, at least 1.
@@ -50,18 +51,15 @@ class Thrift:
 
     def stepped(self, seconds: float, *, closed: bool) -> None:
         """Take note of a step, and of whether it ended a chunk."""
-        self._steps += 1
+        self._spent_s += seconds
         if closed:
-            self._closing.measure(seconds)
-            self._beside, self._steps = max(0, self._steps - self._passes), 0
+            self._pass.measure(self._spent_s / (self._passes + BESIDE))
+            self._spent_s = 0.0
             self.thinned_chunks += self._passes < self.asked
-        else:
-            self._open.measure(seconds)
 
-    def decoded(self, seconds: float) -> None:
+    def sounded(self, seconds: float) -> None:
         """Take note of how long a block took to become audio."""
         self._sound.measure(seconds)
 
     def _needed_s(self, passes: int) -> float:
-        steps_s = (passes - 1 + self._beside) * self._open.seconds + self._closing.seconds
-        return MARGIN * (steps_s + self._sound.seconds)
+        return MARGIN * ((passes + BESIDE) * self._pass.seconds + self._sound.seconds)

@@ -20,7 +20,7 @@ RATE = 44_100
 PASSES = 3
 CHUNK = FRAMES_PER_CHUNK * 128
 CHUNK_S = CHUNK / RATE
-NUM_CHUNKS = 40
+NUM_CHUNKS = 24
 WAIT_SECONDS = 30
 SLOW_S = CHUNK_S / 2.3
 """A step so slow that two of them fit into the time of a chunk, and three do not."""
