@@ -55,6 +55,20 @@ LYRICS: Table = (
     ("lyrics.norm.bias", "prime_state_ln.bias"),
     ("lyrics.head.weight", "prime_x_out.weight"),
 )
+PLAYED: Table = tuple(
+    (key, key)
+    for key in (
+        "played.codebook",
+        "played.roll.unknown",
+        "played.roll.notes.weight",
+        "played.roll.notes.bias",
+        "played.stems.latents.weight",
+        "played.stems.latents.bias",
+        "played.stems.kind.weight",
+        "played.stems.target.weight",
+    )
+)
+"""Never published: these keys are our own."""
 CONDITIONER: Table = (
     ("codes.weight", "x_emb.weight"),
     ("norm.weight", "ln.weight"),
@@ -349,6 +363,8 @@ def _prior(config: PriorConfig, ours: str) -> Pairs:
         yield from _layers(
             config.lyrics.transformer, f"{ours}lyrics.transformer", "prime_prior.transformer"
         )
+    if config.played:
+        yield from _rows(PLAYED, ours)
 
 
 def _layers(config: TransformerConfig, ours: str, theirs: str) -> Pairs:

@@ -10,6 +10,7 @@ is how the processor's convolutions are fastest.
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from math import ceil
 from typing import TypeVar
 
 import torch
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from model.codec import Conv, DecoderBlock, Down, EncoderBlock, Level, ResidualUnit, Up
+from model.config import CodecConfig
 
 QUANTIZED_FRAMES = 128
 
@@ -74,6 +76,17 @@ def decode(level: Level, codes: Iterable[Codes]) -> Iterator[MonoBatch]:
     signal = (level.quantizer.decode(piece)[:, :, None].to(level.dtype) for piece in codes)
     for made in _in_pieces([*layers, _conv(level.out)], signal):
         yield made[:, 0, 0].float()
+
+
+def decode_reach_frames(codec: CodecConfig, level: int) -> int:
+    """Return how many codes on each side a decoded sample of a level can hear."""
+    reach, faster = 0.0, 1.0
+    for block in reversed(codec.levels[level]):
+        reach += 1 / faster
+        for _ in range(block.repeats):
+            reach += (sum(block.dilations()) + 1) / faster
+            faster *= block.stride
+    return ceil(reach + 1 / faster) + 1
 
 
 def _in_frames(audio: Iterable[MonoBatch], hop: int) -> Iterator[MonoBatch]:

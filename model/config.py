@@ -1,7 +1,7 @@
-"""Sizes of every model, as frozen values; no framework here.
+"""What sizes a model has, as frozen values; no framework here.
 
-`TINY` serves the tests, `SMALL` ships and streams, the released sizes hold the
-published checkpoints (Dhariwal et al. 2020, appendix B).
+`model.shipped` holds those of the model in the box, `model.released` those of the
+published checkpoints.
 """
 
 from dataclasses import dataclass
@@ -109,51 +109,6 @@ class TransformerConfig:
         return tuple(self.pattern[layer % len(self.pattern)] for layer in range(self.depth))
 
 
-def _published_level(downs: tuple[int, ...], width: int, depth: int) -> tuple[BlockConfig, ...]:
-    return tuple(BlockConfig(stride=2, repeats=down, width=width, depth=depth) for down in downs)
-
-
-JUKEBOX_CODEC = CodecConfig(
-    levels=(
-        _published_level((3,), 64, 8),
-        _published_level((3, 2), 32, 4),
-        _published_level((3, 2, 2), 32, 4),
-    )
-)
-
-SMALL_CODEC = CodecConfig(
-    streams=True,
-    levels=(
-        (BlockConfig(stride=8, repeats=1, width=64, depth=4, dilation_growth=2),),
-        (
-            BlockConfig(stride=8, repeats=1, width=64, depth=3, dilation_growth=2),
-            BlockConfig(stride=4, repeats=1, width=128, depth=4, dilation_growth=2),
-        ),
-        (
-            BlockConfig(stride=16, repeats=1, width=96, depth=3, dilation_growth=2),
-            BlockConfig(stride=8, repeats=1, width=256, depth=4, dilation_growth=2),
-        ),
-    ),
-)
-
-TINY_CODEC = CodecConfig(
-    streams=True,
-    latent_width=8,
-    codebook_size=32,
-    levels=(
-        (BlockConfig(stride=8, repeats=1, width=8, depth=2, dilation_growth=2),),
-        (
-            BlockConfig(stride=8, repeats=1, width=8, depth=2, dilation_growth=2),
-            BlockConfig(stride=4, repeats=1, width=8, depth=2, dilation_growth=2),
-        ),
-        (
-            BlockConfig(stride=16, repeats=1, width=8, depth=2, dilation_growth=2),
-            BlockConfig(stride=8, repeats=1, width=8, depth=2, dilation_growth=2),
-        ),
-    ),
-)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelConfig:
     """Vocabulary sizes and the timing's range (paper section 4.2)."""
@@ -175,6 +130,17 @@ class LyricConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PlayedConfig:
+    """Notes, stems and the part wanted, told to a prior of published kind frame by frame."""
+
+    codebook_size: int
+    latent_width: int
+    roll_frames: int
+    """Codes that share one frame of note features."""
+    stem_kinds: int = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PriorConfig:
     """One autoregressive level: the top prior, or an upsampler where `upper` is set."""
 
@@ -193,6 +159,8 @@ class PriorConfig:
     """The conditioner over codes of the level above."""
     upper_vocabulary: int = 2048
     lyrics: LyricConfig | None = None
+    played: PlayedConfig | None = None
+    """Beside published labels and timing, in the published windows; no published prior has it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -264,142 +232,3 @@ class ModelConfig:
     finisher: FinisherConfig | None = None
     composer: ComposerConfig | None = None
     listener: ListenerConfig | None = None
-
-
-SMALL_LABELS = LabelConfig(artists=64, genres=32)
-
-
-def _small_upsampler(frames: int, stride: int) -> PriorConfig:
-    return PriorConfig(
-        vocabulary=2048,
-        transformer=TransformerConfig(
-            width=96,
-            depth=3,
-            heads=2,
-            frames=frames,
-            rows=frames // 64,
-            attention_multiplier=0.5,
-            mlp_multiplier=1.0,
-            relative=True,
-        ),
-        labels=SMALL_LABELS,
-        upper=BlockConfig(stride=stride, repeats=1, width=64, depth=3, dilation_growth=2),
-    )
-
-
-SMALL = ModelConfig(
-    name="small",
-    codec=SMALL_CODEC,
-    priors=(
-        _small_upsampler(31 * 64, 4),
-        _small_upsampler(33 * 64, 4),
-        PriorConfig(
-            vocabulary=2048,
-            transformer=TransformerConfig(
-                width=192,
-                depth=4,
-                heads=3,
-                frames=44 * 64,
-                rows=44,
-                attention_multiplier=0.5,
-                mlp_multiplier=2.0,
-                relative=True,
-            ),
-            labels=SMALL_LABELS,
-            frame_conditions=True,
-        ),
-    ),
-    student=StudentConfig(
-        transformer=TransformerConfig(
-            width=320,
-            depth=6,
-            heads=5,
-            frames=44 * 16,
-            rows=44,
-            attention_multiplier=0.5,
-            mlp_multiplier=2.0,
-            relative=True,
-            causal_rows=False,
-        ),
-        labels=SMALL_LABELS,
-    ),
-    finisher=FinisherConfig(),
-    composer=ComposerConfig(
-        transformer=TransformerConfig(
-            width=160,
-            depth=4,
-            heads=4,
-            frames=160,
-            rows=1,
-            pattern=("row",),
-            attention_multiplier=1.0,
-            mlp_multiplier=2.0,
-        )
-    ),
-    listener=ListenerConfig(),
-)
-
-_TINY_LABELS = LabelConfig(artists=4, genres=4)
-
-
-def _tiny_stack(frames: int, row: int, *, causal_rows: bool = True) -> TransformerConfig:
-    return TransformerConfig(
-        width=16,
-        depth=3,
-        heads=2,
-        frames=frames,
-        rows=frames // row,
-        attention_multiplier=0.5,
-        relative=True,
-        causal_rows=causal_rows,
-    )
-
-
-def _tiny_upsampler() -> PriorConfig:
-    return PriorConfig(
-        vocabulary=32,
-        transformer=_tiny_stack(4 * 64, 64),
-        labels=_TINY_LABELS,
-        latent_width=8,
-        upper=BlockConfig(stride=4, repeats=1, width=8, depth=2, dilation_growth=2),
-        upper_vocabulary=32,
-    )
-
-
-TINY = ModelConfig(
-    name="tiny",
-    codec=TINY_CODEC,
-    priors=(
-        _tiny_upsampler(),
-        _tiny_upsampler(),
-        PriorConfig(
-            vocabulary=32,
-            transformer=_tiny_stack(4 * 64, 64),
-            labels=_TINY_LABELS,
-            timing=True,
-            frame_conditions=True,
-            latent_width=8,
-        ),
-    ),
-    student=StudentConfig(
-        transformer=_tiny_stack(4 * 16, 16, causal_rows=False),
-        codebook_size=32,
-        latent_width=8,
-        labels=_TINY_LABELS,
-    ),
-    finisher=FinisherConfig(
-        latent_width=8,
-        width=16,
-        depth=2,
-        note_width=8,
-        note_depth=2,
-        recall_width=8,
-        recall_heads=2,
-    ),
-    composer=ComposerConfig(
-        transformer=TransformerConfig(
-            width=16, depth=1, heads=2, frames=32, rows=1, pattern=("row",)
-        )
-    ),
-    listener=ListenerConfig(width=8, depth=1),
-)

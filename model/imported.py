@@ -6,7 +6,6 @@ writes it. Parts (codec, upsamplers, top prior) are loaded and dropped one at a
 time, tensor by tensor.
 """
 
-import hashlib
 import json
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
@@ -23,13 +22,12 @@ from torch import Tensor
 
 from model.checkpoint import Published, empty_module, load_published
 from model.errors import CheckpointError
+from model.folders import MANIFEST, Advance, read_table, sha256_of, uncounted
 from model.released import FILES, MODELS, RELEASED
 
-MANIFEST: Final = "manifest.json"
 LABELS: Final = "labels.json"
 KIND: Final = "released"
 FORMAT: Final = 1
-PIECE_BYTES: Final = 4 * 2**20
 _DTYPES: Final = {"F16": torch.float16, "BF16": torch.bfloat16, "F32": torch.float32}
 
 
@@ -68,12 +66,7 @@ def open_model(folder: Path) -> ImportedModel:
     Raises:
         CheckpointError: There is none, or the manifest is damaged or of another format.
     """
-    path = folder / MANIFEST
-    try:
-        manifest: Any = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path} cannot be read: {error}") from error
-    table = cast(dict[str, Any], manifest) if isinstance(manifest, dict) else {}
+    path, table = folder / MANIFEST, read_table(folder)
     if table.get("kind") != KIND or table.get("format") != FORMAT:
         raise CheckpointError(f"{path} is no manifest of an imported model, format {FORMAT}")
     if table.get("name") not in MODELS or set(table.get("parts", ())) != set(FILES):
@@ -114,7 +107,7 @@ def load_labels(model: ImportedModel) -> dict[str, dict[str, dict[str, int]]]:
     if row is None:
         return {}
     path = model.folder / LABELS
-    _check_file(path, row, lambda _: None)
+    _check_file(path, row, uncounted)
     return json.loads(path.read_text(encoding="utf-8"))
 
 
@@ -213,24 +206,7 @@ class Shards:
             raise CheckpointError(f"{path} cannot be read: {error}") from error
 
 
-def sha256_of(path: Path, advance: Callable[[int], None]) -> str:
-    """Return the digest of a file, read in pieces.
-
-    Raises:
-        CheckpointError: It cannot be read.
-    """
-    digest = hashlib.sha256()
-    try:
-        with path.open("rb", buffering=0) as file:
-            while piece := file.read(PIECE_BYTES):
-                digest.update(piece)
-                advance(len(piece))
-    except OSError as error:
-        raise CheckpointError(f"{path} cannot be read: {error}") from error
-    return digest.hexdigest()
-
-
-def _check_file(path: Path, row: Mapping[str, Any], advance: Callable[[int], None]) -> None:
+def _check_file(path: Path, row: Mapping[str, Any], advance: Advance) -> None:
     made = sha256_of(path, advance)
     if made != row["sha256"]:
         raise CheckpointError(

@@ -15,9 +15,6 @@ from typing import Any, Final
 
 import psutil
 import torch
-from safetensors.torch import (
-    save_file,  # pyright: ignore[reportUnknownVariableType] - types a bare PathLike
-)
 from torch import Tensor
 
 from model.checkpoint import (
@@ -34,16 +31,15 @@ from model.checkpoint import (
 from model.config import PriorConfig
 from model.container import Checkpoint, open_checkpoint
 from model.errors import CheckpointError
+from model.folders import place_folder, sha256_of, write_shards, write_table
 from model.imported import (
     FORMAT,
     KIND,
     LABELS,
-    MANIFEST,
     ImportedModel,
     Meter,
     Report,
     open_model,
-    sha256_of,
 )
 from model.label_tables import LabelTable, check_ids, read_tables
 from model.released import (
@@ -58,8 +54,6 @@ from model.released import (
 )
 
 SHARD_BYTES: Final = 256 * 2**20
-READABLE: Final = 0o644
-"""safetensors writes for the owner alone; an imported model may serve everybody."""
 MAPS: Final = {
     "stored": None,
     "float16": torch.float16,
@@ -224,21 +218,9 @@ def _atomic_folder(place: Path) -> Generator[Path]:
     folder.mkdir()
     try:
         yield folder
-        for path in folder.iterdir():
-            _sync(path)
-        _sync(folder)
-        folder.rename(place)
-        _sync(place.parent)
+        place_folder(folder, place)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _sync(path: Path) -> None:
-    number = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(number)
-    finally:
-        os.close(number)
 
 
 def _write(
@@ -255,8 +237,7 @@ def _write(
         "parts": rows,
         "labels": _write_labels(folder, tables),
     }
-    text = json.dumps(manifest, indent=1, sort_keys=True) + "\n"
-    (folder / MANIFEST).write_text(text, encoding="utf-8")
+    write_table(folder, manifest)
 
 
 def _write_part(
@@ -267,14 +248,8 @@ def _write_part(
     digest = sha256_of(path, meter.add)
     meter.phase = f"converting {path.name}"
     module = empty_module(RELEASED[part.of])
-    files = {
-        file.name: {
-            "sha256": sha256_of(file, meter.add),
-            "bytes": file.stat().st_size,
-            "keys": keys,
-        }
-        for file, keys in _shards(folder, part, _tensors(module, part, maps, meter))
-    }
+    tensors = _tensors(module, part, maps, meter)
+    files = write_shards(folder, part.name, tensors, SHARD_BYTES, meter.add)
     sizes = [tensor.numel() for tensor in module.parameters()]
     maps_held = [value.numel() for key, value in module.named_parameters() if key.endswith(MAP)]
     return {
@@ -298,30 +273,9 @@ def _tensors(
         for key, tensor in read_published(module, part.checkpoint, maps):
             name = names[key]
             meter.add(tensor.numel() * part.checkpoint.dtype(name).itemsize)
-            yield name, tensor.contiguous()
+            yield name, tensor
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
-
-
-def _shards(
-    folder: Path, part: _Part, tensors: Iterator[tuple[str, Tensor]]
-) -> Iterator[tuple[Path, list[str]]]:
-    """Yield each file written, with its keys; only one shard is held."""
-    held: dict[str, Tensor] = {}
-    number = 0
-    for key, tensor in tensors:
-        if held and sum(one.nbytes for one in held.values()) + tensor.nbytes > SHARD_BYTES:
-            number += 1
-            yield _saved(folder / f"{part.name}-{number:05}.safetensors", held)
-            held = {}
-        held[key] = tensor
-    yield _saved(folder / f"{part.name}-{number + 1:05}.safetensors", held)
-
-
-def _saved(path: Path, tensors: dict[str, Tensor]) -> tuple[Path, list[str]]:
-    save_file(tensors, path)
-    path.chmod(READABLE)
-    return path, list(tensors)
 
 
 def _write_labels(folder: Path, tables: Tables) -> dict[str, Any] | None:
@@ -346,5 +300,5 @@ def _write_labels(folder: Path, tables: Tables) -> dict[str, Any] | None:
         }
         for version, kinds in tables.items()
     }
-    digest = sha256_of(path, lambda _: None)
+    digest = sha256_of(path)
     return {"sha256": digest, "bytes": path.stat().st_size, "read": read}

@@ -15,9 +15,9 @@ import torch
 from jaxtyping import Float32, Int16
 
 from model import chunked
+from model.chunked import decode_reach_frames
 from model.codec import Codec
 from model.conditioning.text import clean_lyrics
-from model.config import CodecConfig
 from model.errors import ConditionError
 from model.offline_checks import (
     OfflinePlan,
@@ -33,10 +33,12 @@ from model.offline_state import Alignment, OfflineState, Song, restored
 from model.offline_steps import CHUNK_FRAMES, StepCount
 from model.published.alignment import Aligner, Head
 from model.published.level import PublishedLevel
+from model.published.played import Played
 from model.published.request import SystemSizes
 from model.published.system import PublishedSystem
 from model.similarity import mel_similarity
 from model.singing import SungWord, character_starts, words_of
+from model.values import StemAudio
 
 Mono = Float32[np.ndarray, " samples"]
 LevelCodes = Int16[np.ndarray, " _"]
@@ -75,7 +77,7 @@ class OfflineGenerator:
         self._codec = codec.requires_grad_(False).eval()
         self._shelf = _OneLevel(load)
         self._head = head
-        self._reach = [_reach_frames(sizes.codec, level) for level in range(sizes.top + 1)]
+        self._reach = [decode_reach_frames(sizes.codec, level) for level in range(sizes.top + 1)]
         self._count = StepCount(sizes)
         self._systems = [
             PublishedSystem(sizes, self._shelf.level, step_positions=positions)
@@ -101,13 +103,21 @@ class OfflineGenerator:
         """Return the longest prime that can matter: one window of the top level."""
         return self.sizes.level(self.sizes.top).context_frames * self.frame_samples
 
-    def open(self, song: Song, end_sample: int) -> OfflineState:
-        """Return the state of a timeline that has heard nothing."""
+    def open(
+        self,
+        song: Song,
+        end_sample: int,
+        played: Played | None = None,
+        stems: tuple[StemAudio, ...] = (),
+    ) -> OfflineState:
+        """Return the state of a timeline that has heard nothing; stems are encoded step by step."""
         nothing = np.zeros(0, np.int16)
         return OfflineState(
             song=song,
             audio=np.zeros(0, np.float32),
             codes=(nothing,) * (self.sizes.top + 1),
+            played=played or Played(),
+            stems=stems,
             end_sample=end_sample,
             coarsest=self.sizes.top,
         )
@@ -170,6 +180,8 @@ class OfflineGenerator:
         """
         if state.audio.size:
             return self._encoded(state, plan)
+        if state.stems:
+            return self._heard_stem(state)
         level = self._next_level(state)
         if level is None:
             return OfflineStep(state=self._measured(state), phase=ALIGN, left=0)
@@ -288,11 +300,26 @@ class OfflineGenerator:
             level, phase = todo[0], self._phase(todo[0])
             audio = torch.as_tensor(state.audio[: frames * self.frame_samples])[None]
             pieces = list(chunked.encode(self._codec.level(level), [audio]))
-            state = self._with_codes(state, level, torch.cat(pieces, dim=-1)[0])
+            state = state.with_codes(level, torch.cat(pieces, dim=-1)[0].numpy())
         if len(todo) < 2:
             state = replace(state, audio=np.zeros(0, np.float32))
             state = replace(state, left=self._count.left(state, plan) + 1)
         return self._stepped(self._measured(state), phase)
+
+    @torch.no_grad()
+    def _heard_stem(self, state: OfflineState) -> OfflineStep:
+        """Encode one stem; what lies before the timeline, and an incomplete last frame, is left."""
+        stem, hop = state.stems[0], self.frame_samples
+        audio = stem.samples[max(0, -stem.start_sample) :]
+        first, before = divmod(max(0, stem.start_sample), hop)
+        audio = np.pad(audio, (before, 0))[: (before + len(audio)) // hop * hop]
+        played = state.played
+        if len(audio):
+            level = self._codec.level(self.sizes.top)
+            pieces = list(chunked.encode(level, [torch.as_tensor(audio)[None]]))
+            played = played.with_stem(stem.kind, first, torch.cat(pieces, dim=-1)[0].numpy())
+        state = replace(state, played=played, stems=state.stems[1:])
+        return self._stepped(state, self._phase(self.sizes.top))
 
     def _drawn(self, state: OfflineState, plan: OfflinePlan, level: int) -> OfflineStep:
         system = self._systems[level]
@@ -303,7 +330,7 @@ class OfflineGenerator:
         run, _ = system.step(run)
         state = replace(state, run=None if run.finished else run)
         if run.codes[level].shape[1] > len(state.codes[level]):
-            state = self._measured(self._with_codes(state, level, run.codes[level][0]))
+            state = self._measured(state.with_codes(level, run.codes[level][0].numpy()))
         return self._stepped(state, self._phase(level))
 
     def _aligned(self, state: OfflineState, plan: OfflinePlan) -> OfflineStep:
@@ -324,7 +351,7 @@ class OfflineGenerator:
         (codes,) = as_codes([state.codes[top]])
         aligner = Aligner(
             level,
-            items_of(state.song, self.sizes)[top],
+            items_of(state.song, self.sizes, state.played)[top],
             codes,
             self._head,
             hop_frames=max(1, int(plan.settings[top].hop_fraction * level.sizes.context_frames)),
@@ -334,14 +361,9 @@ class OfflineGenerator:
 
     def _stepped(self, state: OfflineState, phase: str) -> OfflineStep:
         left = max(1, state.left - 1)
-        if self._next_level(state) is None and not state.audio.size:
+        if self._next_level(state) is None and not state.audio.size and not state.stems:
             left = 0
         return OfflineStep(state=replace(state, left=left), phase=phase, left=left)
-
-    def _with_codes(self, state: OfflineState, level: int, codes: torch.Tensor) -> OfflineState:
-        made = codes.numpy().astype(np.int16)
-        every = (*state.codes[:level], made, *state.codes[level + 1 :])
-        return replace(state, codes=every)
 
     def _measured(self, state: OfflineState) -> OfflineState:
         """Return the state with how far codes are final and audio can be decoded."""
@@ -373,14 +395,3 @@ class _OneLevel:
             self._held = None
             self._held = (level, self._load(level))
         return self._held[1]
-
-
-def _reach_frames(codec: CodecConfig, level: int) -> int:
-    """Return how many codes on each side a decoded sample of a level can hear."""
-    reach, faster = 0.0, 1.0
-    for block in reversed(codec.levels[level]):
-        reach += 1 / faster
-        for _ in range(block.repeats):
-            reach += (sum(block.dilations()) + 1) / faster
-            faster *= block.stride
-    return ceil(reach + 1 / faster) + 1

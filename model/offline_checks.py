@@ -10,9 +10,11 @@ from typing import Final
 import torch
 
 from model.conditioning.labels import Piece
+from model.conditioning.roll import check_notes
 from model.conditioning.text import character_ids, clean_lyrics
 from model.errors import ConditionError, WindowError
 from model.offline_state import OfflineState, Song
+from model.published.played import Played
 from model.published.request import (
     Codes,
     Item,
@@ -21,6 +23,7 @@ from model.published.request import (
     SystemSizes,
     check_request,
 )
+from model.values import TARGETS
 from model.windows import LevelPlan
 
 SLACK_FRAMES: Final = 4
@@ -89,6 +92,7 @@ def check_run(state: OfflineState, plan: OfflinePlan, sizes: SystemSizes) -> Non
     """
     check_plan(plan, sizes)
     _check_song(state.song, sizes)
+    _check_played(state, sizes)
     for level in range(state.coarsest, plan.finest_level - 1, -1):
         if missing_frames(state, level, sizes) > 0:
             _check_length(state, level, sizes)
@@ -138,7 +142,7 @@ def level_request(
         # Below its context the published sampler counts what is to be added.
         total = missing_frames(state, level, sizes) * own.hop_samples
     return SystemRequest(
-        items=items_of(state.song, sizes),
+        items=items_of(state.song, sizes, state.played),
         total_samples=total,
         seed=plan.seed,
         variations=(plan.variation,),
@@ -147,7 +151,9 @@ def level_request(
     )
 
 
-def items_of(song: Song, sizes: SystemSizes) -> tuple[tuple[Item, ...], ...]:
+def items_of(
+    song: Song, sizes: SystemSizes, played: Played | None = None
+) -> tuple[tuple[Item, ...], ...]:
     """Return what one result is told, by level, each in its own numbers."""
     rows: list[tuple[Item, ...]] = []
     for level in range(sizes.top + 1):
@@ -158,7 +164,8 @@ def items_of(song: Song, sizes: SystemSizes) -> tuple[tuple[Item, ...], ...]:
             total_samples=song.total_samples,
             offset_samples=song.offset_samples,
         )
-        rows.append((Item(piece=piece, blend=song.blends[level]),))
+        item = Item(piece=piece, blend=song.blends[level], played=played or Played())
+        rows.append((item,))
     return tuple(rows)
 
 
@@ -194,6 +201,19 @@ def _check_song(song: Song, sizes: SystemSizes) -> None:
         )
     if song.offset_samples < 0:
         raise WindowError(f"the offset is {song.offset_samples} samples, the least is 0")
+
+
+def _check_played(state: OfflineState, sizes: SystemSizes) -> None:
+    hears = sizes.level(sizes.top).prior.played is not None
+    if not hears and not (state.played.silent and not state.stems):
+        raise ConditionError("this model hears neither notes nor stems, and has no part to choose")
+    kinds = [stem.kind for stem in state.stems]
+    for kind in (state.played.target, *kinds):
+        if not 0 <= kind < len(TARGETS):
+            raise ConditionError(f"kind {kind} is none of the {len(TARGETS)}: {TARGETS}")
+        if kinds.count(kind) > 1:
+            raise ConditionError(f"{kinds.count(kind)} stems are {TARGETS[kind]}, 1 can be")
+    check_notes(state.played.notes)
 
 
 def _check_length(state: OfflineState, level: int, sizes: SystemSizes) -> None:

@@ -8,14 +8,16 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Final
 
 import numpy as np
 import torch
 
 from model.checkpoint import empty_module, load_published
 from model.conditioning.labels import LabelTables
-from model.imported import KIND, MANIFEST, ImportedModel, Shards, load_labels
+from model.errors import CheckpointError
+from model.folders import read_table
+from model.imported import KIND, ImportedModel, Shards, load_labels
 from model.offline import LoadLevel, OfflineGenerator
 from model.prior import Prior
 from model.published.alignment import Head
@@ -65,11 +67,9 @@ class LoadedOffline:
 def is_offline(folder: Path) -> bool:
     """Return whether a folder says that it holds an imported model, or one a user trained."""
     try:
-        manifest: Any = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return read_table(folder).get("kind") in (KIND, TRAINED)
+    except CheckpointError:
         return False
-    kind = cast(dict[str, Any], manifest).get("kind") if isinstance(manifest, dict) else None
-    return kind in (KIND, TRAINED)
 
 
 def load_offline(folder: Path, precision: Precision = Precision.HALF) -> LoadedOffline:

@@ -6,7 +6,7 @@ draws the same. Serialised without pickle.
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
@@ -16,14 +16,16 @@ from safetensors.numpy import load, save
 
 from model.errors import CheckpointError
 from model.published.alignment import Aligner
+from model.published.played import Played
 from model.published.request import Voice
 from model.published.system import SystemState
+from model.values import StemAudio
 
 LevelCodes = Int16[np.ndarray, " _"]
 Mono = Float32[np.ndarray, " samples"]
 Starts = Int64[np.ndarray, " characters"]
 
-VERSION: Final = 1
+VERSION: Final = 2
 _FACTS: Final = "offline"
 _NUMBERS: Final = (
     "end_sample",
@@ -36,6 +38,9 @@ _NUMBERS: Final = (
 )
 _AUDIO: Final = "audio"
 _STARTS: Final = "starts"
+_NOTES: Final = "notes"
+_STEM_CODES: Final = "stem_codes"
+_STEM: Final = "stem_"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +81,8 @@ class OfflineState:
     Attributes:
         song: What it is told.
         audio: The prime, until it is encoded.
+        played: Notes, encoded stems and the part wanted; for a prior that hears them.
+        stems: Stems that are not encoded yet.
         codes: By level, finest first; whole windows alone.
         end_sample: Before it all shall be decodable; what no code covers is silence.
         goal_sample: Before it codes shall be drawn: whole codes of the coarsest level.
@@ -94,6 +101,8 @@ class OfflineState:
     song: Song
     audio: Mono
     codes: tuple[LevelCodes, ...]
+    played: Played = field(default_factory=Played)
+    stems: tuple[StemAudio, ...] = ()
     end_sample: int
     goal_sample: int = 0
     finest: int = 0
@@ -111,7 +120,13 @@ class OfflineState:
     def nbytes(self) -> int:
         """Return the memory held, weights left out."""
         held = self.audio.nbytes + sum(codes.nbytes for codes in self.codes)
+        held += self.played.nbytes + sum(stem.samples.nbytes for stem in self.stems)
         return held + (self.run.nbytes if self.run is not None else 0)
+
+    def with_codes(self, level: int, codes: Int64[np.ndarray, " _"]) -> "OfflineState":
+        """Return the state with a level's codes in place of those it had."""
+        made = codes.astype(np.int16)
+        return replace(self, codes=(*self.codes[:level], made, *self.codes[level + 1 :]))
 
     def fork(self) -> "OfflineState":
         """Return a second state with the same past; it begins the window under way anew."""
@@ -119,9 +134,14 @@ class OfflineState:
 
     def to_bytes(self) -> bytes:
         """Return the state as bytes for `restored`."""
-        facts = {name: getattr(self, name) for name in _NUMBERS}
+        facts: dict[str, Any] = {name: getattr(self, name) for name in _NUMBERS}
+        facts["played"] = {"spans": self.played.spans, "target": self.played.target}
+        facts["stems"] = {stem.kind: stem.start_sample for stem in self.stems}
         text = json.dumps({"version": VERSION, "song": asdict(self.song), **facts}, sort_keys=True)
-        arrays: dict[str, Any] = {_AUDIO: self.audio}
+        arrays: dict[str, Any] = {_AUDIO: self.audio, _NOTES: self.played.notes}
+        arrays |= {f"{_STEM}{stem.kind}": stem.samples for stem in self.stems}
+        if self.played.stems is not None:
+            arrays[_STEM_CODES] = self.played.stems
         arrays |= {f"level_{level}": codes for level, codes in enumerate(self.codes)}
         if self.starts is not None:
             arrays[_STARTS] = self.starts
@@ -147,6 +167,16 @@ def restored(data: bytes) -> OfflineState:
             audio=arrays[_AUDIO],
             codes=tuple(arrays[name] for name in levels),
             starts=arrays.get(_STARTS),
+            played=Played(
+                notes=arrays[_NOTES],
+                spans=tuple((first, last) for first, last in facts["played"]["spans"]),
+                stems=arrays.get(_STEM_CODES),
+                target=facts["played"]["target"],
+            ),
+            stems=tuple(
+                StemAudio(kind=int(kind), start_sample=start, samples=arrays[f"{_STEM}{kind}"])
+                for kind, start in facts["stems"].items()
+            ),
             **{name: facts[name] for name in _NUMBERS},
         )
     except (SafetensorError, ValueError, KeyError, TypeError) as error:

@@ -49,6 +49,7 @@ class StepCount:
         """
         sizes = self._sizes
         steps = sizes.top + 1 - state.finest if state.audio.size else 0
+        steps += len(state.stems)
         for level in range(state.coarsest, state.finest - 1, -1):
             if missing_frames(state, level, sizes) <= 0:
                 continue

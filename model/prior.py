@@ -10,7 +10,12 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from model.conditioning.embeddings import FrameConditions, LabelEmbedding, TimingEmbedding
+from model.conditioning.embeddings import (
+    FrameConditions,
+    LabelEmbedding,
+    PlayedConditions,
+    TimingEmbedding,
+)
 from model.config import LyricConfig, PriorConfig
 from model.errors import ConditionError
 from model.streaming import StackState
@@ -54,6 +59,7 @@ class Prior(nn.Module):
             else None
         )
         self.lyrics = None if config.lyrics is None else LyricEncoder(config.lyrics, shape.width)
+        self.played = None if not config.played else PlayedConditions(config.played, shape.width)
 
     def start_vector(
         self, artist: Int[Tensor, " batch"], genres: Int[Tensor, "batch slots"]

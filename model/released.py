@@ -5,7 +5,6 @@ matter, and no weights, names or label tables are here.
 """
 
 from model.config import (
-    JUKEBOX_CODEC,
     BlockConfig,
     CodecConfig,
     LabelConfig,
@@ -71,7 +70,17 @@ def _upsampler(*, scaled_residuals: bool) -> PriorConfig:
     )
 
 
-VQVAE: CodecConfig = JUKEBOX_CODEC
+def _published_level(downs: tuple[int, ...], width: int, depth: int) -> tuple[BlockConfig, ...]:
+    return tuple(BlockConfig(stride=2, repeats=down, width=width, depth=depth) for down in downs)
+
+
+VQVAE = CodecConfig(
+    levels=(
+        _published_level((3,), 64, 8),
+        _published_level((3, 2), 32, 4),
+        _published_level((3, 2, 2), 32, 4),
+    )
+)
 UPSAMPLER_LEVEL_0 = _upsampler(scaled_residuals=False)
 UPSAMPLER_LEVEL_1 = _upsampler(scaled_residuals=True)
 

@@ -22,9 +22,10 @@ from safetensors.torch import (
 from torch import Tensor
 
 from model.bundle import Bundle, Card, empty_bundle, modules, share_codebook
-from model.config import SMALL, TINY, ModelConfig
+from model.config import ModelConfig
 from model.errors import CheckpointError
 from model.serving import served_in
+from model.shipped import SMALL, TINY
 
 SHIPPED = Path(__file__).parent / "weights"
 MANIFEST = "manifest.json"

@@ -8,15 +8,10 @@ first. Knows nothing of how weights were learnt.
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, cast
-
-from safetensors.torch import (
-    save_file,  # pyright: ignore[reportUnknownVariableType] - types a bare PathLike
-)
-from torch import Tensor
 
 from model.checkpoint import (
     MAP,
@@ -33,18 +28,25 @@ from model.config import (
     CodecConfig,
     LabelConfig,
     LyricConfig,
+    PlayedConfig,
     PriorConfig,
     TransformerConfig,
 )
 from model.errors import CheckpointError, ConfigError
+from model.folders import (
+    MANIFEST,
+    place_folder,
+    read_table,
+    sha256_of,
+    write_shards,
+    write_table,
+)
 from model.imported import (
     KIND,
     LABELS,
-    MANIFEST,
     ImportedModel,
     Shards,
     open_model,
-    sha256_of,
 )
 from model.published.request import SystemSizes
 from model.released import LABEL_VERSIONS, RELEASED, UPSAMPLER_LABELS
@@ -52,7 +54,6 @@ from model.released import LABEL_VERSIONS, RELEASED, UPSAMPLER_LABELS
 TRAINED: Final = "trained"
 FORMAT: Final = 1
 CODEC: Final = "vqvae"
-READABLE: Final = 0o644
 OWN_LICENCE: Final = "the user's own"
 Config = CodecConfig | PriorConfig
 Tables = Mapping[str, Mapping[str, Mapping[str, int]]]
@@ -70,12 +71,7 @@ def open_trained(folder: Path) -> ImportedModel:
     Raises:
         CheckpointError: There is none, or the manifest is damaged or of another format.
     """
-    path = folder / MANIFEST
-    try:
-        manifest: Any = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path} cannot be read: {error}") from error
-    table = cast(dict[str, Any], manifest) if isinstance(manifest, dict) else {}
+    path, table = folder / MANIFEST, read_table(folder)
     if table.get("kind") == KIND:
         return open_model(folder)
     if table.get("kind") != TRAINED or table.get("format") != FORMAT:
@@ -203,59 +199,9 @@ def write_trained(
         "parts": parts | {part.name: _written(fresh, part, shard_bytes)},
         "labels": _labels(fresh, tables),
     }
-    text = json.dumps(manifest, indent=1, sort_keys=True) + "\n"
-    (fresh / MANIFEST).write_text(text, encoding="utf-8")
-    replace_folder(fresh, place)
+    write_table(fresh, manifest)
+    place_folder(fresh, place)
     return open_trained(place)
-
-
-def replace_folder(fresh: Path, place: Path) -> None:
-    """Let a complete folder take a place, where an older one may be; both are on one disk."""
-    for path in [*fresh.iterdir(), fresh]:
-        number = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(number)
-        finally:
-            os.close(number)
-    old = place.with_name(f".{place.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
-    if place.exists():
-        place.rename(old)
-    fresh.rename(place)
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def write_shards(
-    folder: Path, stem: str, tensors: Iterable[tuple[str, Tensor]], shard_bytes: int
-) -> dict[str, dict[str, Any]]:
-    """Write tensors as files of bounded size; return rows of the manifest by file's name.
-
-    One tensor alone may be larger. Only one file's tensors are held.
-    """
-    rows: dict[str, dict[str, Any]] = {}
-    for number, held in enumerate(_batches(tensors, shard_bytes), 1):
-        path = folder / f"{stem}-{number:05}.safetensors"
-        save_file(held, path)
-        path.chmod(READABLE)
-        rows[path.name] = {
-            "sha256": sha256_of(path, lambda _: None),
-            "bytes": path.stat().st_size,
-            "keys": list(held),
-        }
-    return rows
-
-
-def _batches(
-    tensors: Iterable[tuple[str, Tensor]], shard_bytes: int
-) -> Iterator[dict[str, Tensor]]:
-    held: dict[str, Tensor] = {}
-    for key, tensor in tensors:
-        if held and sum(one.nbytes for one in held.values()) + tensor.nbytes > shard_bytes:
-            yield held
-            held = {}
-        held[key] = tensor.detach().cpu().contiguous()
-    if held:
-        yield held
 
 
 def _adopted(base: ImportedModel, folder: Path, without: str) -> dict[str, Any]:
@@ -312,7 +258,7 @@ def _labels(folder: Path, tables: Tables | None) -> dict[str, Any] | None:
         }
         for version, kinds in tables.items()
     }
-    digest = sha256_of(path, lambda _: None)
+    digest = sha256_of(path)
     return {"sha256": digest, "bytes": path.stat().st_size, "read": read}
 
 
@@ -328,6 +274,8 @@ def _config(row: Mapping[str, Any]) -> Config:
     made["transformer"] = _stack(row["transformer"])
     made["lyrics"] = _reader(row["lyrics"])
     made["upper"] = None if upper is None else BlockConfig(**upper)
+    played: dict[str, Any] | None = row.get("played")
+    made["played"] = None if played is None else PlayedConfig(**played)
     if labels is not None:
         own: dict[str, Any] = {**labels, "seconds": tuple(labels["seconds"])}
         made["labels"] = LabelConfig(**own)

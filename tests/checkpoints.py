@@ -1,5 +1,6 @@
 """Files in the published layouts with synthetic weights: what users would have downloaded."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -38,3 +39,12 @@ def write_published(
     }
     torch.save(whole, path, _use_new_zipfile_serialization=not legacy)
     return path
+
+
+def shallow(config: PriorConfig, *, layers: int, units: int) -> PriorConfig:
+    """Return a model of its own width, context and tables, of fewer layers and units."""
+    return replace(
+        config,
+        transformer=replace(config.transformer, depth=layers),
+        upper=config.upper and replace(config.upper, depth=units),
+    )

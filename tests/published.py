@@ -16,6 +16,7 @@ from model.config import (
     CodecConfig,
     LabelConfig,
     LyricConfig,
+    PlayedConfig,
     PriorConfig,
     TransformerConfig,
 )
@@ -28,6 +29,7 @@ from model.published.alignment import Head
 from model.published.level import PublishedLevel
 from model.published.request import SystemSizes
 from model.released import FILES, MODELS, RELEASED
+from model.trained import NewPart, write_trained
 from model.upsampler import Upsampler
 from tests.checkpoints import synthetic_state, write_published
 from tests.model.tiny import randomised
@@ -141,3 +143,24 @@ def write_files(folder, name="5b"):
     for seed, (part, of) in enumerate(MODELS[name].items()):
         write_published(folder / FILES[part], synthetic_state(RELEASED[of], seed))
     return folder
+
+
+PLAYS = replace(
+    PLAIN, played=PlayedConfig(codebook_size=24, latent_width=8, roll_frames=4, stem_kinds=5)
+)
+
+
+def trained_folder(place):
+    """Write a model as a user's training leaves it, whose top prior hears notes and stems."""
+    made = None
+    parts = (("vqvae", CODEC), ("level_2", PLAYS), ("level_1", UPSAMPLER), ("level_0", UPSAMPLER))
+    for seed, (name, config) in enumerate(parts):
+        torch.manual_seed(seed)
+        kind = Codec if name == "vqvae" else Upsampler if config.upper else Prior
+        module = randomised(kind(config), seed=seed)
+        for own in module.buffers():
+            own.normal_()
+        text = "" if name == "vqvae" else "v2"
+        part = NewPart(name=name, module=module, text=text, step=1)
+        made = write_trained(place / name, part, base=made, shard_bytes=2**20)
+    return made.folder

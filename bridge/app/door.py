@@ -42,7 +42,7 @@ UNLABELLED = 0
 """The row of a label that was not given; names follow from row 1 on."""
 CONDITIONS = ("timing", "midi", "stems")
 SOURCES = ("source:prime", "source:nothing", "source:take", "rewind", "changes")
-QUALITIES = (Quality.FAST, Quality.TEACHER)
+QUALITIES = (Quality.FAST, Quality.EXACT, Quality.TEACHER)
 PHASES = ("level0", "level1", "top")
 
 
@@ -188,16 +188,21 @@ def known_of(conditions: Conditions, info: ModelInfo) -> Known:
         target=TARGETS.index(conditions.target),
         total_samples=0 if timing is None else timing.total_samples,
         offset_samples=0 if timing is None else timing.offset_samples,
-        notes=_notes_of(midi),
+        notes=notes_of(midi),
         notes_span=None if midi is None else (midi.start_sample, midi.end_sample),
-        stems=tuple(
-            StemAudio(
-                kind=TARGETS.index(stem.kind),
-                start_sample=stem.start_sample,
-                samples=stem.samples,
-            )
-            for stem in conditions.stems
-        ),
+        stems=stems_of(conditions),
+    )
+
+
+def stems_of(conditions: Conditions) -> tuple[StemAudio, ...]:
+    """Return given stems in the model's own numbers."""
+    return tuple(
+        StemAudio(
+            kind=TARGETS.index(stem.kind),
+            start_sample=stem.start_sample,
+            samples=stem.samples,
+        )
+        for stem in conditions.stems
     )
 
 
@@ -213,7 +218,8 @@ def sampling_plan_of(plan: Plan) -> SamplingPlan:
         raise UnsupportedError(f"this model has no quality {plan.quality}")
     return SamplingPlan(
         seed=plan.seed,
-        teacher=plan.quality is Quality.TEACHER,
+        teacher=plan.quality is not Quality.FAST,
+        exact=plan.quality is Quality.EXACT,
         variation=plan.variation,
         temperature=plan.temperature,
         top_p=plan.top_p,
@@ -281,7 +287,8 @@ def _row_of(what: str, name: str | None, words: tuple[str, ...]) -> int:
     return UNLABELLED + 1 + words.index(name)
 
 
-def _notes_of(midi: MidiPart | None) -> Notes:
+def notes_of(midi: MidiPart | None) -> Notes:
+    """Return notes in the model's own numbers; whose part each is stays open."""
     notes = () if midi is None else midi.notes
     rows = [
         (

@@ -147,7 +147,7 @@ def verify_installed(name: str, models: Path, show: Show) -> int:
 
 
 def _opened(name: str, models: Path) -> "ImportedModel":
-    from model.imported import MANIFEST
+    from model.folders import MANIFEST
     from model.trained import open_trained
 
     for folder in (models / name, Path(name)):
@@ -242,7 +242,7 @@ def _part_facts(model: "ImportedModel", part: str) -> PartFacts:
 
 
 def _shipped_facts() -> ModelFacts:
-    from model.config import SMALL
+    from model.shipped import SMALL
     from model.store import SHIPPED, read_manifest
 
     with translated_errors():

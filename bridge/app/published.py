@@ -9,6 +9,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Final
 
+from bridge.app.door import notes_of, stems_of
 from bridge.errors import NotFoundError, UnsupportedError
 from bridge.ports import (
     Conditions,
@@ -29,8 +30,10 @@ from model.offline_checks import OfflinePlan
 from model.offline_loading import LoadedOffline, load_offline
 from model.offline_state import OfflineState, Song
 from model.published.linear import Precision
+from model.published.played import Played
 from model.published.request import LevelSettings, SystemSizes
 from model.published.request import Voice as Part
+from model.values import TARGETS
 
 SOURCES: Final = ("source:prime", "source:nothing", "source:take", "source:codes", "rewind")
 HOP_FRACTION: Final = 0.5
@@ -80,7 +83,13 @@ class PublishedGenerator:
                 f"the model {self._info.name} hears what comes after a sample before it makes "
                 "that sample: it makes whole pieces and cannot play live"
             )
-        return self._model.open(self._song(conditions), end_sample)
+        midi = conditions.midi
+        played = Played(
+            notes=notes_of(midi),
+            spans=() if midi is None else ((midi.start_sample, midi.end_sample),),
+            target=TARGETS.index(conditions.target),
+        )
+        return self._model.open(self._song(conditions), end_sample, played, stems_of(conditions))
 
     def begin(self, state: OfflineState, plan: Plan, end_sample: int) -> OfflineState:
         """Return the state that is ready to be stepped; refuses all that can be refused.
@@ -321,6 +330,8 @@ def _info_of(loaded: LoadedOffline) -> ModelInfo:
         supports |= {"artist", "genre", "blend"}
     if top.prefix_frames or top.prior.lyrics is not None:
         supports.add("lyrics")
+    if top.prior.played is not None:
+        supports |= {"midi", "stems", *(f"target:{kind}" for kind in StemKind)}
     return ModelInfo(
         name=loaded.model.name,
         fingerprint=loaded.fingerprint,

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from model.conditioning.roll import ROLL_WIDTH
 from model.conditioning.timing import Extents, timing_rows
-from model.config import LabelConfig
+from model.config import LabelConfig, PlayedConfig
 
 UNKNOWN = 0
 """Row 0 of every table stands for "not said"."""
@@ -155,6 +155,49 @@ class FrameConditions(nn.Module):
             + self.roll(inputs.roll, inputs.roll_known)
             + self.stems(inputs.stems, inputs.stems_given, inputs.target)
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlayedInputs:
+    """Notes and stems of a window; a stem code of -1 stands where there is no stem."""
+
+    target: Int[Tensor, " batch"]
+    roll: Float[Tensor, "batch groups features"]
+    roll_known: Bool[Tensor, "batch groups"]
+    stems: Int[Tensor, "batch kinds frames"]
+
+    def to(self, device: torch.device) -> "PlayedInputs":
+        """Return the same on a device."""
+        return PlayedInputs(
+            target=self.target.to(device),
+            roll=self.roll.to(device),
+            roll_known=self.roll_known.to(device),
+            stems=self.stems.to(device),
+        )
+
+
+class PlayedConditions(nn.Module):
+    """Notes, stems and the part wanted as one vector a code, for a prior of published kind."""
+
+    codebook: Tensor
+
+    def __init__(self, config: PlayedConfig, width: int) -> None:
+        super().__init__()
+        self.config = config
+        self.roll = RollEmbedding(width)
+        self.stems = StemEmbedding(config.latent_width, width, config.stem_kinds)
+        self.register_buffer("codebook", torch.zeros(config.codebook_size, config.latent_width))
+
+    def set_codebook(self, codebook: Float[Tensor, "codebook latents"]) -> None:
+        """Read stems by a codec's own codebook."""
+        self.codebook.copy_(normalised(codebook))
+
+    def forward(self, inputs: PlayedInputs) -> Float[Tensor, "batch frames width"]:
+        """Return one vector a code."""
+        notes = self.roll(inputs.roll, inputs.roll_known)
+        notes = notes.repeat_interleave(self.config.roll_frames, 1)[:, : inputs.stems.shape[-1]]
+        latents = self.codebook[inputs.stems.clamp(min=0)]
+        return notes + self.stems(latents, inputs.stems >= 0, inputs.target)
 
 
 def normalised(

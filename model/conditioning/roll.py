@@ -4,10 +4,13 @@ Ages are given as decays, so that one linear map can read an attack or a
 release. Knows sample positions and General MIDI, nothing of tensors.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
-from jaxtyping import Float32, Int64
+from jaxtyping import Bool, Float32, Int64
 
 from model.config import REGISTER_STARTS
+from model.errors import ConditionError
 
 ROLL_FRAME_SAMPLES = 512
 """One roll frame is four top-level frames, 11.6 ms at 44.1 kHz."""
@@ -60,6 +63,36 @@ def roll_of(notes: Notes, start_sample: int, num_frames: int) -> Roll:
         else:
             _tone(roll, (int(first[index]), int(last[index])), pitch, velocity, program // 8)
     return roll
+
+
+def noted_roll(
+    notes: Notes, spans: Sequence[tuple[int, int]], start_sample: int, num_frames: int
+) -> tuple[Roll, Bool[np.ndarray, " frames"]]:
+    """Return the features of a stretch, and which frames of it notes are known for.
+
+    Notes are known within `spans`, in samples: outside of them silence says nothing.
+    """
+    known = np.zeros(num_frames, bool)
+    if not spans:
+        return np.zeros((num_frames, ROLL_WIDTH), np.float32), known
+    at = start_sample + np.arange(num_frames) * ROLL_FRAME_SAMPLES
+    for first, last in spans:
+        # A frame is known when a span touches it: half-known frames have notes to tell.
+        known |= (at + ROLL_FRAME_SAMPLES > first) & (at < last)
+    return roll_of(notes, start_sample, num_frames), known
+
+
+def check_notes(notes: Notes) -> None:
+    """Pass if every field is one that features can be made of.
+
+    Raises:
+        ConditionError: One is out of range.
+    """
+    for name, (column, limit) in NOTE_LIMITS.items():
+        values = notes[:, column]
+        wrong = values[(values < 0) | (values > limit)]
+        if len(wrong):
+            raise ConditionError(f"a note's {name} is {wrong[0]}, allowed are 0 to {limit}")
 
 
 def played_of(roll: Roll) -> Float32[np.ndarray, "frames played"]:

@@ -8,10 +8,12 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
+from model.conditioning.embeddings import PlayedInputs
 from model.conditioning.labels import Labels, labels_of
 from model.conditioning.lyrics import LyricWindow
 from model.prior import Prior
 from model.published.linear import Precision
+from model.published.played import played_inputs
 from model.published.prior import PackedPrior
 from model.published.request import Codes, Item, LevelSizes, Voice
 from model.upsampler import Upsampler
@@ -57,7 +59,13 @@ class PublishedLevel:
     def hear(self, items: Sequence[Item], start_frame: int, upper: Codes | None) -> Heard:
         """Return what a window is told; `upper` are the codes of its stretch one level up."""
         labels, _ = self.labels(items, start_frame)
-        heard = hear(self.module, self.sizes, labels, upper)
+        prior, frames = _prior(self.module), self.sizes.context_frames
+        played = None
+        if prior.played is not None:
+            told = [item.played for item in items]
+            inputs = played_inputs(told, prior.played.config, start_frame, frames)
+            played = inputs.to(prior.codes.weight.device)
+        heard = hear(self.module, self.sizes, labels, upper, played)
         start = heard.start.clone()
         for row, item in enumerate(items):
             if item.blend:
@@ -79,14 +87,25 @@ class PublishedLevel:
 
 
 def hear(
-    module: Prior | Upsampler, sizes: LevelSizes, labels: Labels, upper: Codes | None
+    module: Prior | Upsampler,
+    sizes: LevelSizes,
+    labels: Labels,
+    upper: Codes | None,
+    played: PlayedInputs | None = None,
 ) -> Heard:
-    """Return what the window of these labels is told; gradients flow."""
+    """Return what the window of these labels is told; gradients flow.
+
+    `upper` is for an upsampler, `played` for a prior that hears notes and stems.
+    """
     prior, lyrics = _prior(module), labels.characters
     prefix = sizes.prefix_frames
+    conditions = _conditions(module, sizes, labels, upper)
+    if prior.played is not None:
+        assert played is not None
+        conditions = conditions + prior.played(played)
     return Heard(
         start=prior.start_vector(labels.artist, labels.genres),
-        conditions=F.pad(_conditions(module, sizes, labels, upper), (0, 0, prefix, 0)),
+        conditions=F.pad(conditions, (0, 0, prefix, 0)),
         encoded=None if prior.lyrics is None else prior.lyrics(lyrics),
         characters=lyrics[:, :prefix],
     )

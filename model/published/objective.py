@@ -8,9 +8,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-from model.conditioning.labels import Labels
 from model.prior import Prior
-from model.published.level import Heard, hear
+from model.published.level import Heard
 from model.published.request import Codes, LevelSizes
 from model.upsampler import Upsampler
 
@@ -40,10 +39,10 @@ def window_logits(
 def prior_losses(
     module: Prior | Upsampler,
     sizes: LevelSizes,
-    labels: Labels,
+    heard: Heard,
+    characters: Codes,
     codes: Codes,
     *,
-    upper: Codes | None = None,
     lyric_fraction: float = LYRIC_FRACTION,
 ) -> PriorLosses:
     """Return the losses of whole windows; lyrics and codes weigh by how many there are.
@@ -51,12 +50,11 @@ def prior_losses(
     Args:
         module: The model.
         sizes: Its sizes.
-        labels: The windows' labels.
+        heard: What the windows are told (`level.hear`).
+        characters: Their lyrics.
         codes: The windows' codes.
-        upper: Codes of the same stretch one level up, for an upsampler.
         lyric_fraction: What a lyric character weighs against a code.
     """
-    heard = hear(module, sizes, labels, upper)
     logits = window_logits(module, sizes, heard, codes)
     prefix = sizes.prefix_frames
     music = _bits(logits[:, prefix:], codes + sizes.shift)
@@ -66,9 +64,9 @@ def prior_losses(
     elif heard.encoded is not None:
         assert isinstance(module, Prior)
         assert module.lyrics is not None
-        lyrics = _bits(module.lyrics.head(heard.encoded), labels.characters)
-    characters, frames = labels.characters.shape[1], codes.shape[1]
-    total = (lyric_fraction * lyrics * characters + music * frames) / (characters + frames)
+        lyrics = _bits(module.lyrics.head(heard.encoded), characters)
+    slots, frames = characters.shape[1], codes.shape[1]
+    total = (lyric_fraction * lyrics * slots + music * frames) / (slots + frames)
     return PriorLosses(total=total, lyrics=lyrics, music=music)
 
 

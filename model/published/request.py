@@ -4,7 +4,7 @@ Sizes and numbers alone: no weights are needed to refuse a run.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import isfinite
 
 import torch
@@ -23,6 +23,7 @@ from model.conditioning.timing import timing_rows
 from model.config import CodecConfig, LabelConfig, PriorConfig
 from model.errors import ConditionError, LabelError, WindowError
 from model.noise import uniform
+from model.published.played import Played
 from model.values import SamplingPlan
 from model.windows import LevelPlan, Window, level_shape, plan_windows
 
@@ -152,6 +153,8 @@ class Item:
     piece: Piece
     blend: tuple[Voice, ...] = ()
     """Instead of the piece's artist and genres: the weighted sum of several."""
+    played: Played = field(default_factory=Played)
+    """For a prior that was trained to hear it; others do not look."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

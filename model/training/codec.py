@@ -4,21 +4,20 @@ Starting unquantised spares the codebook the chaos of the first steps. Knows
 the data only through `model.data.dataset`.
 """
 
-import argparse
-import logging
 from collections.abc import Callable, Sequence
-from pathlib import Path
+from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from model.codec import Level
-from model.config import SMALL_CODEC
 from model.data.dataset import Example, open_split
 from model.quantizer import start_codebook, update_codebook
-from model.training.loop import Figures, LoopConfig, train
+from model.shipped import SMALL_CODEC
+from model.training.loop import Figures, train
 from model.training.losses import relative_error, snr_db, spectral_terms
+from model.training.stage import loop_of, stage_arguments, stage_parser
 
 COMMITMENT = 0.1
 WAVE_WEIGHTS = (1.0, 1.0, 0.15)
@@ -102,32 +101,16 @@ def step_of(
 
 def main() -> None:
     """Train the level named on the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, required=True)
+    parser = stage_parser(__doc__, max_minutes=20, batch=8, learning_rate=6e-4, writes="--out")
     parser.add_argument("--level", type=int, required=True)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--max-minutes", type=float, default=20)
-    parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--samples", type=int, default=16_384)
-    parser.add_argument("--learning-rate", type=float, default=6e-4)
-    parser.add_argument("--seed", type=int, default=1)
-    arguments = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    torch.default_generator.manual_seed(arguments.seed)
-    torch.set_num_threads(1)
+    arguments = stage_arguments(parser)
     level = Level(SMALL_CODEC, arguments.level)
     examples = open_split(arguments.data, "train")
     train(
         level,
         step_of(level, arguments.level, examples, arguments.batch, arguments.samples),
-        LoopConfig(
-            out=arguments.out,
-            max_minutes=arguments.max_minutes,
-            learning_rate=arguments.learning_rate,
-            seed=arguments.seed,
-            average=0.995,
-            weight_decay=0.0,
-        ),
+        replace(loop_of(arguments, arguments.out), average=0.995, weight_decay=0.0),
     )
 
 

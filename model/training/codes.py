@@ -15,8 +15,8 @@ import torch
 from jaxtyping import Int16
 
 from model.codec import Level
-from model.config import SMALL_CODEC
 from model.data.dataset import SPLITS, STEM_KINDS, Example, open_split
+from model.shipped import SMALL_CODEC
 from model.training.loop import load_averaged
 
 log = logging.getLogger(__name__)

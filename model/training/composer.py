@@ -5,10 +5,9 @@ will be of a recorded section; after it the notes are given. Every step predicts
 true notes of the next.
 """
 
-import argparse
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,12 +17,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from model.composer import FEATURES, LOWEST_PITCH, PITCHES, Composer, heard, score_of, sure
-from model.config import SMALL
 from model.data.dataset import Example, open_split
 from model.listener import Listener
 from model.listening import STEP_SAMPLES
+from model.shipped import SMALL
 from model.training.listener import spectra_of
-from model.training.loop import Figures, LoopConfig, load_averaged, train
+from model.training.loop import Figures, load_averaged, train
+from model.training.stage import loop_of, stage_arguments, stage_parser
 
 TRANSPOSITION = 6
 log = logging.getLogger(__name__)
@@ -108,17 +108,8 @@ def step_of(
 
 def main() -> None:
     """Train the composer."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--runs", type=Path, required=True)
-    parser.add_argument("--max-minutes", type=float, default=15)
-    parser.add_argument("--batch", type=int, default=24)
-    parser.add_argument("--learning-rate", type=float, default=2e-3)
-    parser.add_argument("--seed", type=int, default=1)
-    arguments = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    torch.default_generator.manual_seed(arguments.seed)
-    torch.set_num_threads(1)
+    parser = stage_parser(__doc__, max_minutes=15, batch=24, learning_rate=2e-3)
+    arguments = stage_arguments(parser)
     assert SMALL.composer is not None
     assert SMALL.listener is not None
     listener = Listener(SMALL.listener)
@@ -129,13 +120,7 @@ def main() -> None:
     train(
         composer,
         step_of(composer, examples, arguments.batch),
-        LoopConfig(
-            out=arguments.runs / "composer",
-            max_minutes=arguments.max_minutes,
-            learning_rate=arguments.learning_rate,
-            seed=arguments.seed,
-            muon=True,
-        ),
+        replace(loop_of(arguments, arguments.runs / "composer"), muon=True),
     )
 
 

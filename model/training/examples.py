@@ -141,7 +141,7 @@ def roles_of(present: Sequence[int], random: np.random.Generator) -> tuple[int, 
     """
     if len(present) < 2 or random.random() < 0.72:
         return 0, []
-    chosen = present[random.integers(len(present))]
+    chosen = present[int(random.integers(len(present)))]
     others = [kind for kind in present if kind != chosen]
     given = [kind for kind in others if random.random() < 0.7] if random.random() < 0.6 else []
     return chosen + 1, given

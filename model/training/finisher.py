@@ -6,11 +6,8 @@ place, so that it learns what to trust. What it recalls is an earlier stretch
 of the same excerpt, up to 8 s that ended up to 8 s ago; sometimes nothing.
 """
 
-import argparse
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -20,14 +17,15 @@ from torch.nn import functional as F
 
 from model.codec import Level
 from model.conditioning.roll import PITCHES, ROLL_FRAME_SAMPLES, played_of, roll_of
-from model.config import SMALL, SMALL_CODEC
 from model.finisher import Finisher, Material, played_by_ear
 from model.listening import BEFORE_SAMPLES, STEP_SAMPLES, step_spectra
+from model.shipped import SMALL
 from model.student import Student
 from model.training.codes import TOP, CodedExample, open_coded
 from model.training.examples import Batch, Source, random_batch
-from model.training.loop import Figures, LoopConfig, load_averaged, train
+from model.training.loop import Figures, load_averaged, train
 from model.training.losses import band_energy_error, level_error, spectral_terms
+from model.training.stage import loop_of, stage_arguments, stage_parser, trained_level
 
 CROP_FRAMES = 192
 LEAD_FRAMES = 48
@@ -248,22 +246,12 @@ def step_of(
 
 def main() -> None:
     """Train the finisher."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--runs", type=Path, required=True)
+    parser = stage_parser(__doc__, max_minutes=30, batch=12, learning_rate=1.5e-3)
     parser.add_argument("--student", action="store_true", help="train on its draws as well")
-    parser.add_argument("--max-minutes", type=float, default=30)
-    parser.add_argument("--batch", type=int, default=12)
-    parser.add_argument("--learning-rate", type=float, default=1.5e-3)
-    parser.add_argument("--seed", type=int, default=1)
-    arguments = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    torch.default_generator.manual_seed(arguments.seed)
-    torch.set_num_threads(1)
+    arguments = stage_arguments(parser)
     assert SMALL.finisher is not None
     finisher = Finisher(SMALL.finisher)
-    level = Level(SMALL_CODEC, TOP)
-    load_averaged(level, arguments.runs / f"codec{TOP}")
+    level = trained_level(arguments.runs, TOP)
     finisher.set_codebook(level.quantizer.codebook)
     student = None
     if arguments.student:
@@ -273,12 +261,7 @@ def main() -> None:
     train(
         finisher,
         step_of(finisher, level, student, open_coded(arguments.data, "train"), arguments.batch),
-        LoopConfig(
-            out=arguments.runs / "finisher",
-            max_minutes=arguments.max_minutes,
-            learning_rate=arguments.learning_rate,
-            seed=arguments.seed,
-        ),
+        loop_of(arguments, arguments.runs / "finisher"),
     )
 
 

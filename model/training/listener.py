@@ -5,7 +5,6 @@ a semitone and in noise, since recordings are. All of that is done on the
 spectra, which are computed once.
 """
 
-import argparse
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,7 +17,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from model.composer import OFF, STRUCK, score_of
-from model.config import SMALL
 from model.data.dataset import Example, open_split
 from model.listener import Listener
 from model.listening import (
@@ -30,7 +28,9 @@ from model.listening import (
     STEP_SAMPLES,
     step_spectra,
 )
-from model.training.loop import Figures, LoopConfig, train
+from model.shipped import SMALL
+from model.training.loop import Figures, train
+from model.training.stage import loop_of, stage_arguments, stage_parser
 
 log = logging.getLogger(__name__)
 STEPS = 128
@@ -134,29 +134,15 @@ def _f1(guess: Tensor, truth: Tensor) -> float:
 
 def main() -> None:
     """Train the listener."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--runs", type=Path, required=True)
-    parser.add_argument("--max-minutes", type=float, default=30)
-    parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--learning-rate", type=float, default=2e-3)
-    parser.add_argument("--seed", type=int, default=1)
-    arguments = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    torch.default_generator.manual_seed(arguments.seed)
-    torch.set_num_threads(1)
+    parser = stage_parser(__doc__, max_minutes=30, batch=8, learning_rate=2e-3)
+    arguments = stage_arguments(parser)
     assert SMALL.listener is not None
     examples = spectra_of(arguments.data, "train", open_split(arguments.data, "train"))
     listener = Listener(SMALL.listener)
     train(
         listener,
         step_of(listener, examples, arguments.batch),
-        LoopConfig(
-            out=arguments.runs / "listener",
-            max_minutes=arguments.max_minutes,
-            learning_rate=arguments.learning_rate,
-            seed=arguments.seed,
-        ),
+        loop_of(arguments, arguments.runs / "listener"),
     )
 
 

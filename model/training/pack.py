@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from model.bundle import TOP, Bundle, Card, empty_bundle, share_codebook
-from model.config import SMALL
 from model.data.dataset import COMPOSERS, GENRES
+from model.shipped import SMALL
 from model.store import Provenance, save_bundle
 from model.training.figures import held_out_figures
 from model.training.loop import load_averaged

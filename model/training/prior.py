@@ -1,8 +1,7 @@
 """Learns the autoregressive teachers: the top prior, and the upsamplers below it."""
 
-import argparse
-import logging
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,13 +12,14 @@ from torch.nn import functional as F
 
 from model.codec import Level
 from model.conditioning.embeddings import FrameInputs, normalised
-from model.config import SMALL, SMALL_CODEC
 from model.data.dataset import Example, open_split
 from model.prior import Prior
+from model.shipped import SMALL
 from model.training.codec import random_clips
 from model.training.codes import TOP, CodedExample, open_coded
 from model.training.examples import GROUP, random_batch
-from model.training.loop import Figures, LoopConfig, load_averaged, train
+from model.training.loop import Figures, train
+from model.training.stage import loop_of, stage_arguments, stage_parser, trained_level
 from model.upsampler import Upsampler
 
 Step = Callable[[int, torch.Generator, float], tuple[Tensor, Figures]]
@@ -77,19 +77,10 @@ def upsampler_step(
 
 def main() -> None:
     """Train the level named on the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--runs", type=Path, required=True, help="the folder of codec0, codec1, …")
+    parser = stage_parser(__doc__, max_minutes=30, batch=2, learning_rate=8e-4)
     parser.add_argument("--level", type=int, required=True)
-    parser.add_argument("--max-minutes", type=float, default=30)
-    parser.add_argument("--batch", type=int, default=2)
     parser.add_argument("--rows", type=int, default=44)
-    parser.add_argument("--learning-rate", type=float, default=8e-4)
-    parser.add_argument("--seed", type=int, default=1)
-    arguments = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    torch.default_generator.manual_seed(arguments.seed)
-    torch.set_num_threads(1)
+    arguments = stage_arguments(parser)
     level: int = arguments.level
     runs: Path = arguments.runs
     if level == TOP:
@@ -97,33 +88,20 @@ def main() -> None:
         step = top_step(
             module,
             open_coded(arguments.data, "train"),
-            normalised(_level(runs, TOP).quantizer.codebook),
+            normalised(trained_level(runs, TOP).quantizer.codebook),
             arguments.batch,
             arguments.rows,
         )
     else:
         module = Upsampler(SMALL.priors[level])
-        levels = (_level(runs, level), _level(runs, level + 1))
+        levels = (trained_level(runs, level), trained_level(runs, level + 1))
         examples = open_split(arguments.data, "train")
         step = upsampler_step(module, levels, examples, arguments.batch)
     train(
         module,
         step,
-        LoopConfig(
-            out=runs / f"prior{level}",
-            max_minutes=arguments.max_minutes,
-            learning_rate=arguments.learning_rate,
-            seed=arguments.seed,
-            muon=True,
-            average=0.99,
-        ),
+        replace(loop_of(arguments, runs / f"prior{level}"), muon=True, average=0.99),
     )
-
-
-def _level(runs: Path, index: int) -> Level:
-    level = Level(SMALL_CODEC, index)
-    load_averaged(level, runs / f"codec{index}")
-    return level
 
 
 if __name__ == "__main__":

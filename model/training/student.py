@@ -5,9 +5,8 @@ a bare prefix the autoregressive teacher's distribution is the target of the fir
 hidden frame, since there nothing to the right has been shown.
 """
 
-import argparse
-import logging
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,14 +15,15 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-from model.codec import Level
-from model.config import SMALL, SMALL_CODEC, StudentConfig
+from model.config import StudentConfig
 from model.prior import Prior
+from model.shipped import SMALL
 from model.student import Student
 from model.training.codes import TOP, CodedExample, open_coded
 from model.training.examples import Batch, random_batch
-from model.training.loop import Figures, LoopConfig, load_averaged, train
+from model.training.loop import Figures, load_averaged, train
 from model.training.prior import BITS, frame_conditions
+from model.training.stage import loop_of, stage_arguments, stage_parser, trained_level
 
 PREFIX_SHARE = 0.2
 DISTIL_WEIGHT = 0.3
@@ -109,24 +109,14 @@ def distillation(
 
 def main() -> None:
     """Train the student named on the command line; resumes, with or without a teacher."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--runs", type=Path, required=True)
+    parser = stage_parser(__doc__, max_minutes=60, batch=8, learning_rate=2e-3)
     parser.add_argument("--teacher", action="store_true", help="distil from runs/prior2 as well")
-    parser.add_argument("--max-minutes", type=float, default=60)
-    parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--rows", type=int, nargs=2, default=(16, 44))
-    parser.add_argument("--learning-rate", type=float, default=2e-3)
-    parser.add_argument("--seed", type=int, default=1)
-    arguments = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    torch.default_generator.manual_seed(arguments.seed)
-    torch.set_num_threads(1)
+    arguments = stage_arguments(parser)
     assert SMALL.student is not None
     runs: Path = arguments.runs
     student = Student(SMALL.student)
-    level = Level(SMALL_CODEC, TOP)
-    load_averaged(level, runs / f"codec{TOP}")
+    level = trained_level(runs, TOP)
     student.set_codebook(level.quantizer.codebook)
     teacher = None
     if arguments.teacher:
@@ -141,13 +131,7 @@ def main() -> None:
             arguments.batch,
             (arguments.rows[0], arguments.rows[1]),
         ),
-        LoopConfig(
-            out=runs / "student",
-            max_minutes=arguments.max_minutes,
-            learning_rate=arguments.learning_rate,
-            seed=arguments.seed,
-            muon=True,
-        ),
+        replace(loop_of(arguments, runs / "student"), muon=True),
     )
 
 

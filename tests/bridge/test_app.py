@@ -46,8 +46,8 @@ from bridge.ports import (
     Timing,
 )
 from model.bundle import Card, empty_bundle
-from model.config import TINY
 from model.generator import StreamingGenerator
+from model.shipped import TINY
 from model.store import Provenance, save_bundle
 
 CARD = Card(

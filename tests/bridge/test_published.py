@@ -19,7 +19,19 @@ from bridge.errors import (
 )
 from bridge.jobs import JobState
 from bridge.live import LiveSession, LiveSetup
-from bridge.ports import Conditions, Labels, LevelPlan, Plan, Quality, Timing, Voice
+from bridge.ports import (
+    Conditions,
+    Labels,
+    LevelPlan,
+    MidiPart,
+    Note,
+    Plan,
+    Quality,
+    Stem,
+    StemKind,
+    Timing,
+    Voice,
+)
 from bridge.request import (
     Accepted,
     AudioBlock,
@@ -33,7 +45,7 @@ from bridge.request import (
 )
 from bridge.store import TakeStore
 from model.importing import import_model
-from tests.published import CONTEXT, RATE, imported_folder, shrink, write_files
+from tests.published import CONTEXT, RATE, imported_folder, shrink, trained_folder, write_files
 
 PLAN = Plan(seed=7, quality=Quality.TEACHER, temperature=3.0)
 SAMPLES = 1_300
@@ -412,3 +424,42 @@ def test_one_level_is_in_memory_at_a_time_and_contexts_are_whole(port):
     assert generator.steps_per_second(PLAN) > generator.steps_per_second(
         replace(PLAN, finest_level=2)
     )
+
+
+def part_of(pitch, end=4_000):
+    note = Note(start_sample=0, end_sample=end, pitch=pitch, velocity=100, program=33)
+    return MidiPart(notes=(note,), start_sample=0, end_sample=end)
+
+
+def test_a_trained_model_that_plays_follows_notes_stems_and_the_part_wanted(tmp_path):
+    generator = TranslatedGenerator(load_published(trained_folder(tmp_path)))
+    kinds = {f"target:{kind}" for kind in StemKind}
+    assert {"midi", "stems", *kinds} <= generator.info.supports
+    stem = Stem(kind=StemKind.DRUMS, start_sample=-100, samples=tune(3_000)[0])
+    asked = {
+        "nothing": Conditions(),
+        "low": Conditions(midi=part_of(40)),
+        "high": Conditions(midi=part_of(76)),
+        "drums": Conditions(stems=(stem,)),
+        "bass": Conditions(target=StemKind.BASS),
+    }
+    plan = replace(PLAN, finest_level=2)
+    audio = {}
+    for name, conditions in [*asked.items(), ("drums again", asked["drums"])]:
+        events = made(generator, tmp_path / name, request(conditions=conditions, plan=plan))
+        audio[name] = audio_of(events).tobytes()
+    assert audio.pop("drums again") == audio["drums"]
+    assert len(set(audio.values())) == len(asked), "each is heard"
+
+
+def test_a_published_model_refuses_notes_stems_and_parts_by_name(port, tmp_path):
+    for conditions, named in (
+        (Conditions(midi=part_of(60)), "midi"),
+        (
+            Conditions(stems=(Stem(kind=StemKind.BASS, start_sample=0, samples=tune(99)[0]),)),
+            "stems",
+        ),
+        (Conditions(target=StemKind.BASS), "target:bass"),
+    ):
+        text = refused(port(), tmp_path / named, request(conditions=conditions), UnsupportedError)
+        assert named in text

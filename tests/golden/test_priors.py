@@ -30,9 +30,9 @@ def losses_of(case: Case, module: Prior | Upsampler, sizes):
     return prior_losses(
         module,
         sizes,
-        labels_in(case),
+        heard_in(case, module, sizes),
+        labels_in(case).characters,
         case.arrays()["z"],
-        upper=case.arrays().get("z_cond"),
         lyric_fraction=case["hyper_parameters"]["prime_loss_fraction"],
     )
 

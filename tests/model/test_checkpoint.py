@@ -14,7 +14,7 @@ from model.checkpoint import (
     published_state,
 )
 from model.codec import Codec
-from model.config import SMALL, CodecConfig, PriorConfig, TransformerConfig
+from model.config import CodecConfig, PriorConfig, TransformerConfig
 from model.errors import CheckpointError, ConfigError
 from model.prior import Prior
 from model.released import (
@@ -24,6 +24,7 @@ from model.released import (
     UPSAMPLER_LEVEL_1,
     VQVAE,
 )
+from model.shipped import SMALL
 from model.upsampler import Upsampler
 
 Module = Codec | Prior | Upsampler

@@ -6,13 +6,14 @@ import pytest
 import torch
 
 from model.codec import Codec, Level
-from model.config import SMALL_CODEC, TINY_CODEC, BlockConfig, CodecConfig
+from model.config import BlockConfig, CodecConfig
 from model.grid import (
     DECODER_AFTER_FRAMES,
     DECODER_BEFORE_FRAMES,
     ENCODER_REACH_FRAMES,
     TOP_DECODER_BEFORE_FRAMES,
 )
+from model.shipped import SMALL_CODEC, TINY_CODEC
 from tests.model.tiny import randomised, reach_of
 
 TOP_HOP = 128

@@ -21,7 +21,7 @@ from model.composer import (
     sure,
 )
 from model.conditioning.roll import DRUM_PROGRAM
-from model.config import TINY
+from model.shipped import TINY
 from tests.model.tiny import randomised
 
 STEP = 2048

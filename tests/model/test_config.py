@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from model.config import SMALL, TINY, TINY_CODEC, BlockConfig, ConfigError
+from model.config import BlockConfig, ConfigError
+from model.shipped import SMALL, TINY, TINY_CODEC
 
 
 def test_configurations_need_no_framework():

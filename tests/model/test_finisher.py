@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from model.conditioning.roll import CUES, PITCHES, PLAYED
-from model.config import TINY
 from model.finisher import HEARD_FROM, HEARD_LOUDNESS, Finisher, Material, played_by_ear
 from model.grid import grid_of
 from model.listening import FEATURES
+from model.shipped import TINY
 from model.tones import REGISTERS
 from tests.model.tiny import randomised
 

@@ -7,10 +7,10 @@ import torch
 
 from model.bundle import TOP, empty_bundle
 from model.codec import Level
-from model.config import SMALL, SMALL_CODEC
 from model.finisher import Finisher, Material, played_by_ear
 from model.grid import TOP_DECODER_BEFORE_FRAMES, grid_of
 from model.listening import FEATURES
+from model.shipped import SMALL, SMALL_CODEC
 from model.transformer import Transformer
 from tests.model.tiny import CARD, randomised, reach_of
 

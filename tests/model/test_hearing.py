@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from model.codec import Level
-from model.config import SMALL_CODEC
 from model.grid import ENCODER_REACH_FRAMES
 from model.hearing import Hearing
+from model.shipped import SMALL_CODEC
 from tests.model.tiny import CHUNK, randomised, sound
 
 AFTER = (8, 40, 144)

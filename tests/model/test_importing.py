@@ -16,8 +16,8 @@ import torch
 import model.importing
 from model.checkpoint import InMemory, empty_module, load_published, published_state
 from model.errors import CheckpointError
+from model.folders import MANIFEST
 from model.imported import (
-    MANIFEST,
     imported_models,
     load_labels,
     load_part,
@@ -325,26 +325,3 @@ def test_attention_s_memory_is_counted_as_each_kind_reaches():
     layers = shape.depth // 3
     expected = 2 * inner * layers * (row + context + 2 * row)
     assert cache_numbers(UPSAMPLER_LEVEL_0) == expected
-
-
-@pytest.mark.slow
-def test_an_upsampler_of_released_width_converts_from_the_legacy_layout(tmp_path, monkeypatch):
-    """Full width, context and tables; only the number of layers is reduced."""
-    released = UPSAMPLER_LEVEL_0
-    config = replace(
-        released,
-        transformer=replace(released.transformer, depth=3),
-        upper=replace(released.upper, depth=1),
-    )
-    monkeypatch.setitem(RELEASED, "upsampler_level_0", config)
-    states = write_model(tmp_path / "files")
-    states["level_0"] = synthetic_state(config)
-    write_published(tmp_path / "files" / FILES["level_0"], states["level_0"])
-    made = import_model(tmp_path / "files", tmp_path / "models", "5b_lyrics")
-    assert verify_model(made) > 200 * 2**20
-    module = load_part(made, "level_0", torch.float16)
-    assert module.prior.positions.shape == (8192, 1920)
-    own = published_state(module)
-    for key, tensor in states["level_0"].items():
-        assert own[key].dtype == tensor.dtype
-        assert torch.equal(own[key], tensor), key

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 
-from model.config import TINY
 from model.listener import HITS, PITCHES, Listener
 from model.listening import (
     BEFORE_SAMPLES,
@@ -17,6 +16,7 @@ from model.listening import (
     STEP_SAMPLES,
     step_spectra,
 )
+from model.shipped import TINY
 from tests.model.tiny import randomised
 
 

@@ -5,9 +5,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from model.config import TINY, LyricConfig, TransformerConfig
+from model.config import LyricConfig, TransformerConfig
 from model.errors import ConditionError
 from model.prior import LyricEncoder, Prior
+from model.shipped import TINY
 from tests.model.tiny import randomised
 
 TOP = TINY.priors[2]

@@ -36,11 +36,11 @@ from model.training.published.clips import Cutter, read_stretch
 from model.training.published.configuration import asked
 from model.training.published.crowd import Crowd
 from model.training.published.initial import new_codec, new_prior
+from model.training.published.model_sizes import CodecModel
 from model.training.published.presets import KINDS, PRIOR_SIZES
 from model.training.published.recompute import recompute_layers
 from model.training.published.recordings import open_recordings
 from model.training.published.run import Order, train_published
-from model.training.published.settings import CodecModel
 from model.training.published_losses import bandwidth_of
 
 RATE = 8000
@@ -645,7 +645,7 @@ def test_every_preset_makes_a_model(kind, size, tmp_path):
 def test_a_damaged_model_folder_is_refused(codec, tmp_path):
     manifest = json.loads((codec.folder / "manifest.json").read_text())
     for text, complaint in (
-        ("[]", "no manifest of a trained model"),
+        ("[]", "holds a list, expected an object"),
         (json.dumps({**manifest, "parts": {}}), "names no codec"),
         ("{", "cannot be read"),
     ):

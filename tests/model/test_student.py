@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from model.config import TINY
+from model.shipped import TINY
 from tests.model.tiny import randomised
 
 STUDENT = TINY.student

@@ -11,8 +11,8 @@ from torch import nn
 
 from model.codec import Level
 from model.composer import Composer
-from model.config import SMALL, TINY
 from model.listening import FEATURES, FINE_BINS
+from model.shipped import SMALL, TINY
 from model.store import SHIPPED, load_bundle
 from model.training import loop
 from model.training.__main__ import STAGES, command_of

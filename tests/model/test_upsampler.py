@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from model.config import SMALL, TINY
 from model.errors import ConfigError
+from model.shipped import SMALL, TINY
 from model.teacher import UPPER_AFTER, UPPER_BEFORE
 from model.upsampler import Conditioner, Upsampler
 from tests.model.tiny import randomised, reach_of

@@ -6,8 +6,9 @@ import numpy as np
 import torch
 
 from model.bundle import Card, empty_bundle, modules, share_codebook
-from model.config import TINY
+from model.composer import HELD, OFF
 from model.generator import StreamingGenerator
+from model.shipped import TINY
 from model.values import SamplingPlan, nothing_known
 
 CARD = Card(
@@ -38,8 +39,9 @@ def tiny_bundle(seed=0, config=TINY, card=CARD, dtype=torch.float32):
     bundle = empty_bundle(config, card)
     for number, part in enumerate(modules(bundle).values()):
         randomised(part, seed=seed + number)
-    # So that few pitches of many are played, and some of them held.
-    bundle.composer.leave.bias.view(-1, 3)[:, [0, 2]] += 3.0
+    # Random logits strike a third of all pitches at each step, more notes than any music has and
+    # than tests have time for; and hardly hold one. Likelier are to be silent and to hold.
+    bundle.composer.leave.bias.view(-1, 3)[:, [OFF, HELD]] += 3.0
     random = torch.Generator().manual_seed(seed)
     for index in range(3):
         level = bundle.codec.level(index)

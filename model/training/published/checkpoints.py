@@ -5,13 +5,12 @@ each. The newest that is whole is gone on from; a damaged one is told of and
 passed over.
 """
 
-import json
 import logging
 import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from safetensors import SafetensorError
 from safetensors.torch import (
@@ -20,12 +19,17 @@ from safetensors.torch import (
 from torch import Tensor
 
 from model.errors import CheckpointError
-from model.imported import sha256_of
-from model.trained import replace_folder, write_shards
+from model.folders import (
+    MANIFEST,
+    place_folder,
+    read_table,
+    sha256_of,
+    write_shards,
+    write_table,
+)
 
 log = logging.getLogger(__name__)
 FOLDER: Final = "checkpoints"
-MANIFEST: Final = "manifest.json"
 KIND: Final = "training"
 FORMAT: Final = 1
 _STEP: Final = "step-"
@@ -74,8 +78,8 @@ def keep(
     fresh.mkdir(parents=True)
     files = write_shards(fresh, "part", tensors, shard_bytes)
     manifest = {"kind": KIND, "format": FORMAT, "numbers": dict(numbers), "files": files}
-    (fresh / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
-    replace_folder(fresh, place)
+    write_table(fresh, manifest)
+    place_folder(fresh, place)
     for old in _folders(out)[:-most]:
         shutil.rmtree(old)
     return place
@@ -103,16 +107,12 @@ def _folders(out: Path) -> list[Path]:
 
 
 def _checked(folder: Path) -> Kept:
-    path = folder / MANIFEST
-    try:
-        manifest: Any = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path} cannot be read: {error}") from error
-    table = cast(dict[str, Any], manifest) if isinstance(manifest, dict) else {}
+    table = read_table(folder)
     if (table.get("kind"), table.get("format")) != (KIND, FORMAT):
+        path = folder / MANIFEST
         raise CheckpointError(f"{path} is no manifest of a training, format {FORMAT}")
     for name, row in table["files"].items():
-        made = sha256_of(folder / name, lambda _: None)
+        made = sha256_of(folder / name)
         if made != row["sha256"]:
             raise CheckpointError(f"{name} has SHA-256 {made}, expected {row['sha256']}")
     return Kept(folder=folder, manifest=table)

@@ -6,8 +6,8 @@ a training that was stopped goes on with the same music.
 """
 
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from math import gcd
 from typing import Any, Literal, cast
@@ -19,8 +19,11 @@ import torch
 from jaxtyping import Float, Float32
 from torch import Tensor
 
+from model.conditioning.roll import ROLL_FRAME_SAMPLES
+from model.data.dataset import STEM_KINDS
 from model.errors import TrainingError
 from model.training.downmix import downmix
+from model.training.examples import known_from, roles_of
 from model.training.published.recordings import Recording, Source
 
 _soundfile, _soxr = cast(Any, soundfile), cast(Any, soxr)
@@ -39,6 +42,12 @@ class Clip:
     """At the model's rate, in the recording."""
     left: float
     """Share of the left channel."""
+    target: int = 0
+    """What `source` is: 0 the mix, else a stem's number + 1."""
+    given: tuple[str, ...] = ()
+    """Kinds of stems that are told."""
+    told_from_samples: int | None = None
+    """Where in the clip notes begin to be told; None: nowhere."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -47,6 +56,8 @@ class Batch:
 
     audio: Float[Tensor, "batch samples"]
     clips: tuple[Clip, ...]
+    stems: tuple[Mapping[str, Float[Tensor, " samples"]], ...]
+    """Of each clip the stems that are told."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +72,8 @@ class Cutter:
     shift: bool = True
     downmix: Literal["random", "mid"] = "random"
     stem_share: float = 0.0
+    plays: bool = False
+    """Clips are told notes and stems, and may be of one part alone."""
 
     def batch(self, step: int, rows: range) -> Batch:
         """Return so many clips of a step.
@@ -69,7 +82,14 @@ class Cutter:
             TrainingError: A file that cannot be read any more.
         """
         clips = tuple(self.clip(step, row) for row in rows)
-        return Batch(audio=torch.stack([self._read(clip) for clip in clips]), clips=clips)
+        return Batch(
+            audio=torch.stack([self._read(clip, clip.source) for clip in clips]),
+            clips=clips,
+            stems=tuple(
+                {kind: self._read(clip, clip.recording.stems[kind]) for kind in clip.given}
+                for clip in clips
+            ),
+        )
 
     def clip(self, step: int, row: int) -> Clip:
         """Return one row's clip of a step; every stretch of every recording is as likely."""
@@ -84,11 +104,27 @@ class Cutter:
         source = recording.mix
         if numbers.random() < self.stem_share and kinds:
             source = recording.stems[kinds[int(numbers.integers(len(kinds)))]]
-        return Clip(
+        clip = Clip(
             recording=recording,
             source=source,
             start_samples=start if self.shift else start * self.clip_samples,
             left=left if self.downmix == "random" else 0.5,
+        )
+        return self._cast(clip, numbers) if self.plays else clip
+
+    def _cast(self, clip: Clip, numbers: np.random.Generator) -> Clip:
+        """Return a clip with the part it is of, and what is told of the others."""
+        stems = clip.recording.stems
+        present = [index for index, kind in enumerate(STEM_KINDS) if kind in stems]
+        target, given = roles_of(present, numbers)
+        groups = -(-self.clip_samples // ROLL_FRAME_SAMPLES)
+        first = known_from(groups, numbers)
+        return replace(
+            clip,
+            source=stems[STEM_KINDS[target - 1]] if target else clip.recording.mix,
+            target=target,
+            given=tuple(STEM_KINDS[index] for index in given),
+            told_from_samples=first * ROLL_FRAME_SAMPLES if first < groups else None,
         )
 
     def _starts(self, recording: Recording) -> int:
@@ -97,8 +133,8 @@ class Cutter:
             return length - self.clip_samples + 1
         return length // self.clip_samples
 
-    def _read(self, clip: Clip) -> Float[Tensor, " samples"]:
-        samples = read_stretch(clip.source, clip.start_samples, self.clip_samples, self.sample_rate)
+    def _read(self, clip: Clip, source: Source) -> Float[Tensor, " samples"]:
+        samples = read_stretch(source, clip.start_samples, self.clip_samples, self.sample_rate)
         if len(samples) == 1:
             return torch.as_tensor(samples[0])
         return downmix(torch.as_tensor(samples)[None], clip.left)[0]

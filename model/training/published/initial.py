@@ -8,7 +8,7 @@ from torch import nn
 from model.codec import Codec
 from model.config import CodecConfig, PriorConfig
 from model.prior import LyricEncoder, Prior
-from model.training.published.settings import PriorModel
+from model.training.published.model_sizes import PriorModel
 from model.transformer import Layer, Linear, Transformer
 from model.upsampler import Upsampler
 

@@ -4,12 +4,11 @@ from dataclasses import replace
 from typing import Final
 
 from model.training.codec_pass import CodebookConfig
+from model.training.published.model_sizes import CodecModel, PriorModel
 from model.training.published.settings import (
-    CodecModel,
     CodecSettings,
     DataSettings,
     LearningSettings,
-    PriorModel,
     PriorSettings,
 )
 

@@ -9,11 +9,13 @@ from torch import Tensor
 from model.codec import Codec
 from model.conditioning.labels import Labels, labels_of
 from model.prior import Prior
+from model.published.level import hear
 from model.published.objective import prior_losses
 from model.published.request import LevelSizes
 from model.training.codec_pass import computing_in
 from model.training.published.clips import Batch
 from model.training.published.labelling import Labelling
+from model.training.published.playing import Playing
 from model.training.published.task import Lesson
 from model.upsampler import Upsampler
 
@@ -29,6 +31,8 @@ class PriorTask:
     labelling: Labelling
     lyric_fraction: float
     precision: torch.dtype
+    playing: Playing | None = None
+    """What it is told of notes and stems; None: it hears neither."""
 
     def lesson(self, step: int, batch: Batch) -> Lesson:
         """Return what a batch teaches."""
@@ -37,13 +41,18 @@ class PriorTask:
         audio = batch.audio.to(device)
         codes = self._codes(audio, self.level)
         is_upsampler = isinstance(self.module, Upsampler)
+        played = None
+        if self.playing is not None:
+            played = self.playing.inputs(batch, self.codec.level(self.level)).to(device)
         with computing_in(self.precision, device):
+            upper = self._codes(audio, self.level + 1) if is_upsampler else None
+            labels = self._labels(batch, device)
             losses = prior_losses(
                 self.module,
                 self.sizes,
-                self._labels(batch, device),
+                hear(self.module, self.sizes, labels, upper, played),
+                labels.characters,
                 codes,
-                upper=self._codes(audio, self.level + 1) if is_upsampler else None,
                 lyric_fraction=self.lyric_fraction,
             )
         figures = {"music_bits": float(losses.music.detach())}

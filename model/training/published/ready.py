@@ -45,6 +45,8 @@ from model.training.published.labelling import (
     tables_of,
     unknown_names,
 )
+from model.training.published.model_sizes import PriorModel
+from model.training.published.playing import playing_of
 from model.training.published.prior_task import PriorTask
 from model.training.published.recordings import Recording
 from model.training.published.same import check_same, lasting
@@ -52,7 +54,6 @@ from model.training.published.settings import (
     CodecSettings,
     DataSettings,
     LearningSettings,
-    PriorModel,
     PriorSettings,
 )
 from model.training.published.task import PRECISIONS, Task
@@ -232,24 +233,32 @@ def _prior(
             f"data.stem_share is {settings.data.stem_share:g}: a prior learns from whole mixes"
         )
     crowd.rows(settings.data.batch_clips)
+    sounds = load_codec(base).to(device).eval().requires_grad_(False)
+    module = _prior_module(config, settings.model, start, part, settings.learning.seed, device)
     task = PriorTask(
-        module=_prior_module(config, settings.model, start, part, settings.learning.seed, device),
-        codec=load_codec(base).to(device).eval().requires_grad_(False),
+        module=module,
+        codec=sounds,
         level=level,
         sizes=sizes,
         labelling=Labelling(tables=tables, sample_rate=codec.sample_rate),
         lyric_fraction=settings.loss.lyric_fraction,
         precision=PRECISIONS[settings.learning.precision],
+        playing=playing_of(module, recordings, sounds.level(level), codec.sample_rate),
     )
     unknown = unknown_names(recordings, tables) if config.labels else ()
-    notes = _notes(found, recordings, uses_stems=False)
+    notes = _notes(found, recordings, uses_stems=config.played is not None)
+    if config.played is None and any(one.midi for one in recordings):
+        notes = (*notes, "MIDI is checked, and not used: a top prior hears it with model.plays")
     if unknown:
         notes = (*notes, f"names that count as unknown: {', '.join(unknown[:10])}")
     if not sizes.labels().lyric_slots and any(one.lyrics for one in recordings):
         notes = (*notes, "this model reads no lyrics (model.lyrics): those given are not used")
     return Ready(
         task=task,
-        cutter=_cutter(found, settings.data, settings.learning, codec, clip),
+        cutter=replace(
+            _cutter(found, settings.data, settings.learning, codec, clip),
+            plays=config.played is not None,
+        ),
         part=part,
         text=text,
         base=base,
@@ -365,8 +374,9 @@ def _notes(found: Sorted, recordings: Sequence[Recording], *, uses_stems: bool) 
     notes += [f"left out: {why}" for why in found.left_out[:20]]
     if len(found.left_out) > 20:
         notes.append(f"left out: {len(found.left_out) - 20} more")
-    if any(one.midi for one in recordings):
-        notes.append("models of published kind hear no MIDI: it is checked, and not used")
     if not uses_stems and any(one.stems for one in recordings):
-        notes.append("stems are checked, and not used (a codec learns from them: data.stem_share)")
+        notes.append(
+            "stems are checked, and not used: a codec learns from them with data.stem_share, a "
+            "top prior hears them with model.plays"
+        )
     return tuple(notes)
