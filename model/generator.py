@@ -26,7 +26,7 @@ from model.serving import made_ready
 from model.similarity import mel_similarity
 from model.state import TimelineState, restored
 from model.store import SHIPPED, load_bundle
-from model.teacher import FRAMES_PER_STEP, TeacherSampler
+from model.teacher import TeacherSampler, frames_per_step
 from model.values import Known, SamplingPlan, nothing_known
 
 Mono = Float32[np.ndarray, " samples"]
@@ -122,7 +122,8 @@ class StreamingGenerator:
         """
         rates = [self.bundle.config.codec.frame_rate(level) for level in range(TOP + 1)]
         if plan.teacher:
-            return sum(rate / step for rate, step in zip(rates, FRAMES_PER_STEP, strict=True))
+            steps = frames_per_step(plan)
+            return sum(rate / step for rate, step in zip(rates, steps, strict=True))
         self._fast.passes(plan)
         return rates[TOP] / self.grid.chunk_frames
 

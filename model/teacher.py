@@ -13,18 +13,25 @@ from torch import Tensor
 
 from model.bundle import TOP, Bundle
 from model.conditioning.roll import ROLL_FRAME_SAMPLES
+from model.exact import Stretch, previous_codes, speculated
 from model.grid import Grid
 from model.hearing import Hearing
 from model.inputs import Inputs
 from model.prior import Prior
 from model.sampler import sample
+from model.speculative import Draws
 from model.state import Codes, Level, TimelineState
+from model.streaming import StackState
 from model.values import SamplingPlan
 
 Conditions = Float[Tensor, "1 frames width"]
 
 FRAMES_PER_STEP = (16, 16, 8)
 """Frames drawn in one step by level, so that a step stays short."""
+EXACT_FRAMES_PER_STEP = (64, 64, 16)
+"""The same where a few passes draw them: the top level keeps fewer frames of a draft."""
+DRAW_TURN = 255
+"""The stream of noise of the frame by frame draws."""
 UPPER_BEFORE = 16
 UPPER_AFTER = 2
 """Upper frames that a conditioner sees before and after a row's own."""
@@ -38,6 +45,11 @@ class _Turn:
     first: int
     frames: int
     known: bool
+
+
+def frames_per_step(plan: SamplingPlan) -> tuple[int, int, int]:
+    """Return how many frames a step draws, by level."""
+    return EXACT_FRAMES_PER_STEP if plan.exact else FRAMES_PER_STEP
 
 
 class TeacherSampler:
@@ -61,7 +73,7 @@ class TeacherSampler:
         """Return the state one step further, and the level that worked."""
         if not state.lower:
             return self._begin(state), TOP
-        turn = self._next(state)
+        turn = self._next(state, frames_per_step(plan))
         conditions = self._conditions(state, turn)
         if turn.known:
             return self._prefill(state, turn, conditions), turn.level
@@ -91,7 +103,7 @@ class TeacherSampler:
         hop_samples = self._hearing[index].hop
         return Level(hop_samples=hop_samples, codes=codes, seen=skipped, memory=memory)
 
-    def _next(self, state: TimelineState) -> _Turn:
+    def _next(self, state: TimelineState, per_step: tuple[int, int, int]) -> _Turn:
         for index in range(TOP + 1):
             level = state.lower[index]
             row = self._priors[index].config.transformer.row_frames()
@@ -99,7 +111,7 @@ class TeacherSampler:
             known = min(len(level.codes) - level.seen, room)
             ready = index == TOP or self._upper_ready(state, index, level.seen)
             if ready:
-                frames = known or min(FRAMES_PER_STEP[index], room)
+                frames = known or min(per_step[index], room)
                 return _Turn(level=index, first=level.seen, frames=frames, known=known > 0)
         raise AssertionError("the top level is always ready")
 
@@ -132,7 +144,7 @@ class TeacherSampler:
 
     def _prefill(self, state: TimelineState, turn: _Turn, conditions: Conditions) -> TimelineState:
         level = state.lower[turn.level]
-        previous = _previous(level.codes, turn.first, turn.frames)
+        previous = previous_codes(level.codes, turn.first, turn.frames)
         prior = self._priors[turn.level]
         _, (seen, memory) = prior.advance(
             previous, self._start(state, prior), conditions, (level.seen, level.memory)
@@ -143,17 +155,21 @@ class TeacherSampler:
         self, state: TimelineState, turn: _Turn, conditions: Conditions, plan: SamplingPlan
     ) -> TimelineState:
         level, prior = state.lower[turn.level], self._priors[turn.level]
-        start = self._start(state, prior)
-        codes, past = level.codes, (level.seen, level.memory)
-        for offset in range(turn.frames):
-            frame = turn.first + offset
-            logits, past = prior.advance(
-                _previous(codes, frame, 1), start, conditions[:, offset : offset + 1], past
-            )
-            made = sample(logits[0], plan, level=turn.level, turn=255, first_frame=frame)
-            codes = np.append(codes, made.astype(np.int16))
+        draws = Draws(plan=plan, level=turn.level)
+        stretch = Stretch(
+            prior=prior,
+            start=self._start(state, prior),
+            codes=level.codes,
+            conditions=conditions,
+            past=(level.seen, level.memory),
+        )
+        while stretch.conditions.shape[1]:
+            codes, past = speculated(stretch, draws) if plan.exact else _drawn(stretch, draws)
+            left = stretch.conditions[:, past[0] - stretch.past[0] :]
+            stretch = replace(stretch, codes=codes, conditions=left, past=past)
+        seen, memory = stretch.past
         return self._with(
-            state, turn.level, replace(level, codes=codes, seen=past[0], memory=past[1])
+            state, turn.level, replace(level, codes=stretch.codes, seen=seen, memory=memory)
         )
 
     def _with(self, state: TimelineState, index: int, level: Level) -> TimelineState:
@@ -167,11 +183,12 @@ class TeacherSampler:
         return prior.start_vector(torch.tensor([artist]), torch.tensor([[genre]]))
 
 
-def _previous(codes: Codes, first: int, frames: int) -> Int[Tensor, "1 stretch"]:
-    before = codes[max(0, first - 1) : first + frames - 1].astype(np.int64)
-    if first == 0:
-        before = np.concatenate([[-1], before])
-    return torch.as_tensor(before)[None]
+def _drawn(stretch: Stretch, draws: Draws) -> tuple[Codes, tuple[int, StackState]]:
+    """Return all codes with one more, and the past after it."""
+    first = stretch.past[0]
+    logits, past = stretch.scored(previous_codes(stretch.codes, first, 1))
+    made = sample(logits, draws.plan, level=draws.level, turn=DRAW_TURN, first_frame=first)
+    return np.append(stretch.codes, made.astype(np.int16)), past
 
 
 def _row(codes: Codes) -> Int[Tensor, "1 frames"]:

@@ -60,10 +60,14 @@ def nothing_known() -> Known:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SamplingPlan:
-    """How to draw; `passes` 0 is the student's default, `top_k` 0 and `top_p` 1 keep all."""
+    """How to draw; `passes` 0 is the student's default, `top_k` 0 and `top_p` 1 keep all.
+
+    `exact` is the teacher's distribution several frames at a time: only with `teacher`.
+    """
 
     seed: int
     teacher: bool = False
+    exact: bool = False
     variation: int = 0
     temperature: float = 1.0
     top_p: float = 1.0
@@ -80,6 +84,8 @@ class SamplingPlan:
             raise ConditionError(f"the temperature is {self.temperature:g}, it must be above 0")
         if not 0 < self.top_p <= 1:
             raise ConditionError(f"top_p is {self.top_p:g}, it must be above 0 and at most 1")
+        if self.exact and not self.teacher:
+            raise ConditionError("exact draws what the teacher would: it needs `teacher` too")
         for name, value in (("top_k", self.top_k), ("passes", self.passes)):
             if value < 0:
                 raise ConditionError(f"{name} is {value}, the least is 0")

@@ -120,8 +120,10 @@ def test_a_real_model_answers_over_grpc_and_repeats_its_bytes(quality, weights, 
 def test_the_model_tells_what_it_can_do(tiny):
     info = ShippedGenerator(StreamingGenerator(tiny)).info
     assert (info.name, info.sample_rate, info.frame_samples) == (TINY.name, 44_100, 128)
-    assert {"midi", "stems", "timing", "artist", "target:bass", "quality:teacher"} <= info.supports
-    assert not {"lyrics", "suffix", "guidance", "quality:exact"} & info.supports
+    assert {"midi", "stems", "timing", "artist", "target:bass", "changes"} <= info.supports
+    assert {"quality:fast", "quality:exact", "quality:teacher"} <= info.supports
+    assert not {"lyrics", "suffix", "guidance"} & info.supports
+    assert info.passes == TINY.student.passes
     assert (info.artists, info.licence) == (CARD.artists, CARD.licence)
 
 

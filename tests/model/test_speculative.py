@@ -3,11 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from scipy.stats import chisquare
 
 from model import speculative
 from model.speculative import Draws, chances_of, drafted_by, proposed, residual, verified
-from tests.model.tiny import fed, plan, sound, told
+from tests.model.tiny import fed, plan, probability, sound, told
 
 SEEDS = 4000
 FRAME = 640
@@ -78,17 +77,6 @@ def drawn(pair, seeds):
             codes = np.concatenate([codes, round_.codes])
         made.append(codes)
     return np.array(made)
-
-
-def probability(counts, chances):
-    """Return how probable counts at least this far from a distribution are; the rare are joined."""
-    expected = chances * counts.sum()
-    rare = expected < 10
-    counts = np.append(counts[~rare], counts[rare].sum())
-    expected = np.append(expected[~rare], expected[rare].sum())
-    if expected[-1] < 5:
-        counts, expected = counts[:-1], expected[:-1]
-    return chisquare(counts, expected * counts.sum() / expected.sum()).pvalue
 
 
 def least_probability(pair):

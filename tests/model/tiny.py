@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from scipy.stats import chisquare
 
 from model.bundle import Card, empty_bundle, modules, share_codebook
 from model.composer import HELD, OFF
@@ -104,6 +105,17 @@ def decoded(generator, state, first=0):
 def plan(**changes):
     """Return a plan with a seed."""
     return replace(SamplingPlan(seed=7), **changes)
+
+
+def probability(counts, chances):
+    """Return how probable counts at least this far from a distribution are; the rare are joined."""
+    expected = chances * counts.sum()
+    rare = expected < 10
+    counts = np.append(counts[~rare], counts[rare].sum())
+    expected = np.append(expected[~rare], expected[rare].sum())
+    if expected[-1] < 5:
+        counts, expected = counts[:-1], expected[:-1]
+    return chisquare(counts, expected * counts.sum() / expected.sum()).pvalue
 
 
 def tiny_generator(bundle):
