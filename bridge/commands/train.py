@@ -1,4 +1,4 @@
-"""`jukebox-bridge train`: models of published kind on a folder of the user's recordings."""
+"""`jukebox-bridge train`: models on the user's recordings, new ones and adapted ones."""
 
 import argparse
 import math
@@ -10,6 +10,7 @@ from threading import Event
 from types import FrameType
 
 from bridge.app.training import DEVICES, TRAINED_KINDS, TrainingOrder, train
+from bridge.commands import tune
 from bridge.commands.console import note, say
 from bridge.errors import InvalidRequestError
 
@@ -33,6 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         add("--from", type=Path, dest="begin_with", metavar="MODEL", help="begin with its weights")
         add("--device", choices=DEVICES, default="cpu", help="(%(default)s)")
         add("--threads", type=int, default=0, metavar="N", help="0: as PyTorch chooses")
+    tune.add_arguments(actions.add_parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -42,6 +44,8 @@ def run(arguments: argparse.Namespace) -> int:
         BridgeError: What cannot be trained, refused before the first step.
     """
     with _signals() as stopped:
+        if arguments.action in tune.DOES:
+            return tune.run(arguments, stopped.is_set)
         made = train(_order_of(arguments), note, stopped.is_set)
     for name, step in made.parts.items():
         say(f"{name}: {'as it was imported' if step is None else f'{step} steps'}")

@@ -19,7 +19,7 @@ from typing import Any, Final
 import torch
 from torch import nn
 
-from model.bundle import TOP, Bundle
+from model.bundle import TOP, Bundle, modules
 from model.errors import TrainingError
 from model.store import SHIPPED, Provenance, load_bundle, save_bundle
 from model.training import finisher as finishing
@@ -32,7 +32,13 @@ from model.training.recorded import Recorded, as_examples, usable_recordings
 FACTS: Final = "facts.json"
 TRAINING: Final = "training"
 PARTS: Final = ("student", "finisher")
+JUDGED_BY: Final = {
+    "student": "student_bits_per_code",
+    "finisher": "finisher_drawn_log_magnitude_nepers",
+}
+"""A part that is no better by this figure, the lower the better, stays what it was."""
 FRAME_SAMPLES: Final = 128
+WARM_UP_STEPS: Final = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,9 +48,9 @@ class AdaptSettings:
     student_share: float = 0.4
     """Of the time; the rest is the finisher's."""
     student_batch: int = 3
-    student_rate: float = 4e-4
+    student_rate: float = 1e-3
     finisher_batch: int = 12
-    finisher_rate: float = 4e-4
+    finisher_rate: float = 1e-3
     average: float = 0.99
     save_minutes: float = 2.0
     report_steps: int = 5
@@ -67,7 +73,14 @@ class AdaptOrder:
     steps: int | None = None
     """Of each part at most; None: as many as the time allows."""
     seed: int = 1
+    distils: bool = False
+    """Whether the student alone learns, from the base's top prior as well as from the codes."""
     settings: AdaptSettings = SETTINGS
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Return the parts that learn."""
+        return PARTS[:1] if self.distils else PARTS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +89,7 @@ class Adapted:
 
     folder: Path
     steps: Mapping[str, int]
+    """Of the parts that are better than they were."""
     before: Mapping[str, float]
     after: Mapping[str, float]
 
@@ -99,22 +113,30 @@ def adapt_model(
     facts = {
         "base": bundle.card.fingerprint,
         "seed": order.seed,
+        "distils": order.distils,
         "settings": asdict(order.settings),
         "recordings": [[one.mix.path.name, one.mix.frames] for one in recordings],
     }
-    kept = _kept_facts(order.out, facts)
+    begun = _kept_facts(order.out, facts)
     heard = as_examples(bundle, recordings, _least_samples(bundle), say)
     for line in heard.notes:
         say(line)
-    before = kept["before"] if kept else _figures(bundle, heard)
+    before = begun["before"] if begun else _figures(bundle, heard)
     (order.out / TRAINING).mkdir(parents=True, exist_ok=True)
     (order.out / TRAINING / FACTS).write_text(json.dumps(facts | {"before": before}), "utf-8")
-    share = order.settings.student_share
+    share = 1.0 if order.distils else order.settings.student_share
+    kept = {part: _state(modules(bundle)[part]) for part in order.parts}
     _learn_student(bundle, heard, order, order.minutes * share, (say, stop))
-    if not stop():
+    if not order.distils and not stop():
         _learn_finisher(bundle, heard, order, order.minutes * (1 - share), (say, stop))
     after = _figures(bundle, heard)
-    clocks = {part: _clock(order.out, part) for part in PARTS}
+    worse = [part for part in order.parts if after and _is_worse(part, before, after)]
+    for part in worse:
+        say(f"{part}: no better on what was kept aside, so it stays as it was")
+        modules(bundle)[part].load_state_dict(kept[part])
+    after = _figures(bundle, heard) if worse else after
+    learnt = [part for part in order.parts if part not in worse]
+    clocks = {part: clock_of(order.out / TRAINING / part) for part in learnt}
     _save(bundle, order, heard, clocks, (before, after))
     steps = {part: clock.step for part, clock in clocks.items()}
     return Adapted(folder=order.out, steps=steps, before=before, after=after)
@@ -128,7 +150,8 @@ def _learn_student(
 ) -> None:
     settings, student = order.settings, bundle.student
     rows = student.config.transformer.rows
-    step = guessing.step_of(student, None, heard.train, settings.student_batch, (rows, rows))
+    teacher = bundle.top if order.distils else None
+    step = guessing.step_of(student, teacher, heard.train, settings.student_batch, (rows, rows))
     config = _loop(order, "student", minutes, settings.student_rate)
     _learn(student, step, replace(config, muon=True), "student", told)
 
@@ -144,21 +167,40 @@ def _learn_finisher(
     _learn(bundle.finisher, step, config, "finisher", told)
 
 
-def _loop(order: AdaptOrder, part: str, minutes: float, rate: float) -> LoopConfig:
-    """Return a loop whose rate does not follow the clock: time decides how many steps alone."""
-    settings = order.settings
+def tuning_loop(
+    settings: AdaptSettings, out: Path, limits: tuple[float, int | None], seed: int
+) -> LoopConfig:
+    """Return a loop whose rate does not follow the clock: time decides how many steps alone.
+
+    `limits` are minutes and steps.
+    """
+    minutes, steps = limits
     return LoopConfig(
-        out=order.out / TRAINING / part,
+        out=out,
         max_minutes=minutes,
-        max_steps=math.inf if order.steps is None else float(order.steps),
-        learning_rate=rate,
+        max_steps=math.inf if steps is None else float(steps),
         final_rate=1.0,
-        warm_up_steps=20,
+        warm_up_steps=WARM_UP_STEPS,
         average=settings.average,
         save_minutes=settings.save_minutes,
         report_steps=settings.report_steps,
-        seed=order.seed,
+        seed=seed,
     )
+
+
+def clock_of(folder: Path) -> Clock:
+    """Return how long has been learnt in a training's folder."""
+    path = folder / CHECKPOINT
+    if not path.exists():
+        return Clock()
+    whole = torch.load(path, weights_only=True)
+    return Clock(whole["step"], whole["minutes"])
+
+
+def _loop(order: AdaptOrder, part: str, minutes: float, rate: float) -> LoopConfig:
+    out = order.out / TRAINING / part
+    config = tuning_loop(order.settings, out, (minutes, order.steps), order.seed)
+    return replace(config, learning_rate=rate)
 
 
 _Step = Callable[[int, torch.Generator, float], tuple[torch.Tensor, Figures]]
@@ -177,6 +219,14 @@ def _least_samples(bundle: Bundle) -> int:
     config = bundle.student.config
     frames = max(ROWS, config.transformer.rows) * config.chunk_frames()
     return max(frames, finishing.DRAWN_FRAMES) * FRAME_SAMPLES
+
+
+def _state(module: nn.Module) -> dict[str, torch.Tensor]:
+    return {name: value.clone() for name, value in module.state_dict().items()}
+
+
+def _is_worse(part: str, before: Mapping[str, float], after: Mapping[str, float]) -> bool:
+    return after[JUDGED_BY[part]] >= before[JUDGED_BY[part]]
 
 
 @torch.no_grad()
@@ -211,15 +261,6 @@ def _kept_facts(out: Path, facts: Mapping[str, Any]) -> dict[str, Any] | None:
     return kept
 
 
-def _clock(out: Path, part: str) -> Clock:
-    """Return how long a part has learnt."""
-    path = out / TRAINING / part / CHECKPOINT
-    if not path.exists():
-        return Clock()
-    whole = torch.load(path, weights_only=True)
-    return Clock(whole["step"], whole["minutes"])
-
-
 def _save(
     bundle: Bundle,
     order: AdaptOrder,
@@ -234,7 +275,7 @@ def _save(
         licence=card.licence,
         output_licence=card.output_licence,
         recipe={
-            "kind": "adapted",
+            "kind": "distilled" if order.distils else "adapted",
             "base": {"name": card.name, "fingerprint": card.fingerprint, "licence": card.licence},
             "recordings": {
                 "minutes": round(heard.minutes, 2),

@@ -7,6 +7,7 @@ hidden frame, since there nothing to the right has been shown.
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
+from model.conditioning.embeddings import FrameInputs
 from model.config import StudentConfig
 from model.prior import Prior
 from model.shipped import SMALL
@@ -29,6 +31,7 @@ PREFIX_SHARE = 0.2
 DISTIL_WEIGHT = 0.3
 
 Shown = Bool[Tensor, "batch frames"]
+Scores = Callable[[], Float[Tensor, "batch frames codebook"]]
 
 
 def shown_frames(
@@ -68,26 +71,39 @@ def step_of(
         size = max(1, batch * rows[0] // chunks)
         frames = chunks * config.chunk_frames()
         made = random_batch(examples, size, frames, student.codebook, numbers)
-        shown, prefix = shown_frames(config, size, chunks, numbers)
-        with torch.autocast("cpu", torch.bfloat16):
-            logits = student(made.codes, shown, student.conditions(made.inputs))
-        hidden = ~shown
-        chosen = logits[hidden].float()
-        loss = F.cross_entropy(chosen, made.codes[hidden])
-        figures = {"bits": float(loss.detach()) * BITS}
-        if teacher is not None:
-            distance = distillation(logits, teacher, made, prefix)
-            figures["teacher_kl"] = float(distance.detach())
-            loss = loss + DISTIL_WEIGHT * distance
-        return loss, figures
+        target = None if teacher is None else partial(_teachers_scores, teacher, made)
+        return lesson(student, made.codes, made.inputs, numbers, target)
 
     return step
 
 
+def lesson(
+    student: Student,
+    codes: Int[Tensor, "batch frames"],
+    inputs: FrameInputs,
+    random: np.random.Generator,
+    target: Scores | None,
+) -> tuple[Tensor, Figures]:
+    """Return the loss of whole chunks, and figures; `target` gives a teacher's scores, if any."""
+    config = student.config
+    shown, prefix = shown_frames(
+        config, len(codes), codes.shape[1] // config.chunk_frames(), random
+    )
+    with torch.autocast("cpu", torch.bfloat16):
+        logits = student(codes, shown, student.conditions(inputs))
+    hidden = ~shown
+    loss = F.cross_entropy(logits[hidden].float(), codes[hidden])
+    figures = {"bits": float(loss.detach()) * BITS}
+    if target is not None:
+        distance = distillation(logits, target, prefix)
+        figures["teacher_kl"] = float(distance.detach())
+        loss = loss + DISTIL_WEIGHT * distance
+    return loss, figures
+
+
 def distillation(
     logits: Float[Tensor, "batch frames codebook"],
-    teacher: Prior,
-    batch: Batch,
+    target: Scores,
     prefix: Int[Tensor, "batch chunks"],
 ) -> Float[Tensor, ""]:
     """Return the divergence from the teacher at the first hidden frame after each prefix."""
@@ -97,14 +113,18 @@ def distillation(
         return logits.new_zeros(())
     at = chunks * chunk_frames + prefix[rows, chunks]
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-        start = teacher.start_vector(batch.inputs.artist, batch.inputs.genre)
-        target = teacher(batch.codes, start, frame_conditions(teacher, batch.inputs))
+        wanted = target()
     return F.kl_div(
         logits[rows, at].float().log_softmax(-1),
-        target[rows, at].float().log_softmax(-1),
+        wanted[rows, at].float().log_softmax(-1),
         reduction="batchmean",
         log_target=True,
     )
+
+
+def _teachers_scores(teacher: Prior, batch: Batch) -> Float[Tensor, "batch frames codebook"]:
+    start = teacher.start_vector(batch.inputs.artist, batch.inputs.genre)
+    return teacher(batch.codes, start, frame_conditions(teacher, batch.inputs))
 
 
 def main() -> None:

@@ -86,7 +86,8 @@ def test_what_is_adapted_is_a_model_of_its_own_with_the_same_codes(adapted, base
     for name, part in modules(first).items():
         before, after = part.state_dict(), modules(again)[name].state_dict()
         moved = any(not torch.equal(before[key], after[key]) for key in before)
-        assert moved == (name in ("student", "finisher")), name
+        assert moved == (name in made.steps), name
+    assert made.steps
     generator = load_generator(made.folder)
     assert generator.fidelity(sound(64 * 128)) >= 0
     assert any("left out: tick.wav is 1.00 s" in line for line in lines)
@@ -99,7 +100,8 @@ def test_the_manifest_says_what_it_learnt_from_and_what_came_of_it(adapted, bund
     recipe = manifest["recipe"]
     assert recipe["kind"] == "adapted"
     assert recipe["base"]["fingerprint"] == load_bundle(base).card.fingerprint
-    assert recipe["steps"] == {"student": 2, "finisher": 2}
+    assert recipe["steps"] == adapted[0].steps
+    assert set(recipe["steps"].values()) == {2}
     assert recipe["recordings"]["with_midi"] == 1
     assert recipe["recordings"]["minutes"] == pytest.approx((21 + 2) / 60, abs=0.01)
     assert recipe["recordings"]["measured_on_minutes"] == pytest.approx(10 / 60, abs=0.01)
@@ -113,14 +115,35 @@ def test_the_manifest_says_what_it_learnt_from_and_what_came_of_it(adapted, bund
 def test_a_training_that_was_stopped_ends_with_the_same_weights(adapted, base, songs, tmp_path):
     out = tmp_path / "again"
     asked = iter([True])
-    stopped = adapt_model(order(base, songs, out), lambda _: None, lambda: next(asked, True))
-    assert stopped.steps == {"student": 1, "finisher": 0}
+    adapt_model(order(base, songs, out), lambda _: None, lambda: next(asked, True))
+    assert adapt.clock_of(out / "training/student").step == 1
+    assert adapt.clock_of(out / "training/finisher").step == 0
     made = adapt_model(order(base, songs, out), lambda _: None)
     assert made.steps == adapted[0].steps
     assert made.before == adapted[0].before
     for name in ("student", "finisher"):
         files = [folder / f"{name}.safetensors" for folder in (out, adapted[0].folder)]
         assert files[0].read_bytes() == files[1].read_bytes(), name
+
+
+def test_a_part_that_is_no_better_stays_as_it_was(base, songs, tmp_path, monkeypatch):
+    bits = iter([1.0, 2.0, 1.0])
+
+    def measured(bundle, heard):
+        return {
+            "student_bits_per_code": next(bits),
+            "finisher_drawn_log_magnitude_nepers": 1.0,
+        }
+
+    monkeypatch.setattr(adapt, "_figures", measured)
+    lines = []
+    made = adapt_model(order(base, songs, tmp_path / "same", steps=1), lines.append)
+    assert made.steps == {}
+    assert any(line.startswith("student: no better") for line in lines)
+    first, again = load_bundle(base), load_bundle(made.folder)
+    for name, part in modules(first).items():
+        for key, value in part.state_dict().items():
+            assert torch.equal(value, modules(again)[name].state_dict()[key]), name
 
 
 def test_another_seed_gives_other_weights(adapted, base, songs, tmp_path):
