@@ -236,7 +236,7 @@ def new_info(request: RenderRequest, parent: Take | None, info: ModelInfo, now_s
         model=info.name,
         fingerprint=info.fingerprint,
         created_s=now_s,
-        splice_sample=ground_for(request.source, parent).splice_sample,
+        splice_sample=ground_for(request.source, parent).splice_sample + request.lead_samples,
         num_samples=request.num_samples,
         deadline_unix_s=None if request.deadline_s is None else now_s + request.deadline_s,
     )

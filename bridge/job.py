@@ -186,7 +186,7 @@ class Job(Generic[S]):
         if isinstance(source, TakePoint):
             assert self._parent is not None
             return likeness_of_take(self._parent)
-        return likeness_of(source, self._request.sample_rate)
+        return likeness_of(source, self._request.sample_rate, self._request.level_db)
 
     def _accept(self, fidelity: float) -> Accepted:
         return Accepted(

@@ -162,16 +162,11 @@ class LiveSession(Generic[S]):
         await self._reached(asked)
         request, prefilled = await self._request(asked)
         self._answer, self._answer_end = [], asked.splice_sample
-        first = asked.heard_sample
         async with aclosing(self._engine.render(request, prefilled)) as events:
             async for event in events:
                 if isinstance(event, AudioBlock):
-                    block = _since(event, first)
-                    if block.samples.shape[1]:
-                        self._remember(_since(event, asked.splice_sample))
-                        yield block
-                else:
-                    yield event
+                    self._remember(_since(event, asked.splice_sample))
+                yield event
 
     def finish(self) -> None:
         """State that the recording is over: an answer that waits for more of it fails."""
@@ -212,7 +207,7 @@ class LiveSession(Generic[S]):
             request_id=asked.request_id,
             sample_rate=setup.sample_rate,
             source=ready.prime,
-            num_samples=margins.lead + asked.num_samples + margins.reserve,
+            num_samples=margins.fade + asked.num_samples + margins.reserve,
             plan=asked.plan,
             conditions=ready.conditions,
             anchor_sample=ready.prime.start_sample,
@@ -222,7 +217,8 @@ class LiveSession(Generic[S]):
             write_file=asked.write_file,
             keep_source=asked.keep_source,
             keep_up=asked.keep_up,
-            heard_sample=asked.heard_sample,
+            lead_samples=margins.lead - margins.fade,
+            level_db=ready.level_db if margins.lead else None,
             due_in_s=asked.sounds_in_s(self.received_sample, setup.sample_rate),
         )
         return request, ready.prefilled

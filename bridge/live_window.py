@@ -18,6 +18,7 @@ import numpy as np
 from bridge.cache import Prefilled
 from bridge.engine import Engine
 from bridge.errors import InvalidRequestError, OutOfRangeError
+from bridge.live_level import Loudness
 from bridge.live_setup import LiveSetup
 from bridge.live_steering import Steering
 from bridge.ports import Audio, Conditions, Generator, Mono, S
@@ -54,6 +55,8 @@ class Ready(Generic[S]):
     conditions: Conditions
     prefilled: Prefilled[S] | None
     """None where the splice lies too far back: then the prime is heard again."""
+    level_db: float
+    """The gain that meets the recording's level, as far as it was measured."""
 
 
 class Recording(Generic[S]):
@@ -70,6 +73,7 @@ class Recording(Generic[S]):
         self._engine = engine
         self._setup = setup
         self._steering = steering
+        self._loudness = Loudness()
         self._num_windows = 0
         self._window = self._new_window(setup.start_sample)
         self._next: _Window[S] | None = None
@@ -150,7 +154,9 @@ class Recording(Generic[S]):
     def _new_window(self, anchor_sample: int) -> "_Window[S]":
         self._num_windows += 1
         name = f"live-{self._setup.session_id}-{self._num_windows}"
-        return _Window(self._engine, self._setup, self._steering, anchor_sample, name)
+        return _Window(
+            self._engine, self._setup, (self._steering, self._loudness), anchor_sample, name
+        )
 
 
 class _Window(Generic[S]):
@@ -160,14 +166,14 @@ class _Window(Generic[S]):
         self,
         engine: Engine[S],
         setup: LiveSetup,
-        steering: Steering,
+        shared: "tuple[Steering, Loudness]",
         anchor_sample: int,
         name: str,
     ) -> None:
         info = engine.info
         self._engine = engine
         self._setup = setup
-        self._steering = steering
+        self._steering, self._loudness = shared
         self._name = name
         self._feed_samples = info.feed_samples
         self._map = SampleMap(
@@ -181,6 +187,9 @@ class _Window(Generic[S]):
         self._blocks: list[Audio] = []
         self._unfed: Mono = np.zeros(0, np.float32)
         self._milestones: deque[Milestone[S]] = deque()
+        self._fed: Mono = np.zeros(0, np.float32)
+        self._kept_samples = 4 * max(info.feed_samples, info.block_samples)
+        self._next_weighed = 0
         self._told = 0
         self._fidelity: float | None = None
         self.anchor_sample = anchor_sample
@@ -233,6 +242,7 @@ class _Window(Generic[S]):
             prime=Prime(samples=samples, start_sample=self.anchor_sample),
             conditions=self._steering.of_request(self.anchor_sample),
             prefilled=prefilled,
+            level_db=self._loudness.gain_db,
         )
 
     def close(self) -> None:
@@ -252,9 +262,27 @@ class _Window(Generic[S]):
         state = await self._engine.on_model(self._name, fed_state)
         fed = last.fed_samples + block.shape[0]
         self._milestones.append(Milestone(state=state, fed_samples=fed, end_sample=self.end_sample))
+        self._fed = np.concatenate([self._fed, block])[-self._kept_samples :]
+        await self._weigh(state, fed)
         reach = REACH_SECONDS * self._setup.sample_rate
         while self._milestones[0].end_sample < self.end_sample - reach:
             self._milestones.popleft()
+
+    async def _weigh(self, state: S, fed_samples: int) -> None:
+        """Compare the newest block that can be decoded with the recording, about once a second."""
+        size = self._engine.info.block_samples
+        block = state.decodable_sample // size - 1
+        first = block * size - (fed_samples - self._fed.shape[0])
+        if block < self._next_weighed or first < 0:
+            return
+        self._next_weighed = block + ceil(self._engine.info.sample_rate / size)
+        fork = state.fork()
+
+        def decoded(model: Generator[S]) -> Mono:
+            return model.decode(fork, block)
+
+        made = await self._engine.on_model(self._name, decoded)
+        self._loudness.add(self._fed[first : first + size], made)
 
     async def _steered(self, state: S, from_sample: int) -> S:
         """Return a state that goes on under the conditions as they are now."""

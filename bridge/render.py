@@ -75,15 +75,26 @@ def ground_of(source: Prime | Nothing | StoredCodes) -> Ground:
     return Ground(first_sample=start, splice_sample=start, anchor_sample=start)
 
 
-def likeness_of(source: Prime | Nothing | StoredCodes, sample_rate: int) -> Likeness:
-    """Return the sound that a source asks for; this takes a while."""
+def likeness_of(
+    source: Prime | Nothing | StoredCodes, sample_rate: int, level_db: float | None = None
+) -> Likeness:
+    """Return the sound that a source asks for; this takes a while.
+
+    Args:
+        source: What the result stands on.
+        sample_rate: Of the session.
+        level_db: The gain that meets the source's level, if it is known.
+    """
+    nothing = np.zeros(0, np.float32)
     if isinstance(source, Prime):
+        tail = mid_of(source.samples)[-_match_samples(sample_rate) :]
         return Likeness(
-            recorded=mid_of(source.samples)[-_match_samples(sample_rate) :],
+            recorded=tail if level_db is None else nothing,
             image=measured_image(source.samples, sample_rate),
+            level_db=level_db or 0.0,
         )
     image = StereoImage(sample_rate=sample_rate, num_channels=source.num_channels)
-    return Likeness(recorded=np.zeros(0, np.float32), image=image)
+    return Likeness(recorded=nothing, image=image)
 
 
 def place(request: RenderRequest, ground: Ground, info: ModelInfo) -> Placement:
@@ -93,19 +104,31 @@ def place(request: RenderRequest, ground: Ground, info: ModelInfo) -> Placement:
         InvalidRequestError: The anchor is not inside the prime.
     """
     anchor = _anchor(request, ground, info)
-    splice = ground.splice_sample
-    return place_at(anchor, (splice, splice + request.num_samples), request.sample_rate, info)
+    splice = ground.splice_sample + request.lead_samples
+    stretch = splice, splice + request.num_samples
+    known = request.level_db is not None
+    placement = place_at(anchor, stretch, request.sample_rate, info, level_is_known=known)
+    return replace(placement, fed_samples=placement.sample_map.ceil_model(ground.splice_sample))
 
 
 def place_at(
-    anchor_sample: int, stretch: tuple[int, int], sample_rate: int, info: ModelInfo
+    anchor_sample: int,
+    stretch: tuple[int, int],
+    sample_rate: int,
+    info: ModelInfo,
+    *,
+    level_is_known: bool = False,
 ) -> Placement:
-    """Return where a stretch of session samples, from a splice to an end, lies after an anchor."""
+    """Return where a stretch of session samples, from a splice to an end, lies after an anchor.
+
+    Where the level is known, no more than the crossfade is decoded before the splice.
+    """
     splice, end = stretch
     sample_map = SampleMap(
         anchor_sample=anchor_sample, session_rate=sample_rate, model_rate=info.sample_rate
     )
-    lead = max(anchor_sample, splice - _match_samples(sample_rate))
+    before = round(FADE_SECONDS * sample_rate) if level_is_known else _match_samples(sample_rate)
+    lead = max(anchor_sample, splice - before)
     first_model, end_model = model_range(sample_map, lead, end)
     return Placement(
         sample_map=sample_map,

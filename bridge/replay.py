@@ -72,7 +72,10 @@ class Listener(Generic[S]):
         """Yield a take's audio, then Done with its lead-in."""
         stretch = take.start_sample, take.end_sample
         asked, info = take.request, self._tools.generator.info
-        place = place_at(asked.anchor_sample, stretch, asked.sample_rate, info)
+        known = asked.level_is_known
+        place = place_at(
+            asked.anchor_sample, stretch, asked.sample_rate, info, level_is_known=known
+        )
         restore = partial(self._tools.generator.restore, take.codes)
         state = await self._tools.model.run(self._name, restore)
         assembly = Assembly(likeness_of_take(take), place)

@@ -110,6 +110,10 @@ class RenderRequest:
         heard_sample: Session sample that sounds then; what comes before it is not heard.
             None: the splice.
         keep_up: Give a chunk fewer passes rather than be late; the take's plan tells which.
+        lead_samples: So many samples after the source are made and belong to no result, which
+            begins after them: for who must begin to compute before the source has ended.
+        level_db: The gain that meets the source's level, where it was measured before; None: it is
+            measured over the source's end.
         keep_source: Write down what it stands on, so that it can be begun again after a crash; not
             for the phrases of a live loop, whose recording would fill the disk.
 
@@ -133,6 +137,8 @@ class RenderRequest:
     seed_drawn: bool = False
     write_file: bool = False
     keep_source: bool = True
+    lead_samples: int = 0
+    level_db: float | None = None
     due_in_s: float | None = None
     heard_sample: int | None = None
     keep_up: bool = False
@@ -150,6 +156,10 @@ class RenderRequest:
         _require(
             0 < self.num_samples <= limit,
             f"the result would have {self.num_samples} samples, allowed are 1 to {limit} samples",
+        )
+        _require(
+            0 <= self.lead_samples <= limit,
+            f"the lead has {self.lead_samples} samples, allowed are 0 to {limit} samples",
         )
         _require(
             self.live or not (self.keep_up or self.due_in_s is not None),

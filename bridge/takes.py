@@ -44,6 +44,8 @@ class RequestSummary:
     num_samples: int
     conditions: Mapping[str, Any]
     """Names and numbers of the conditions; audio by its hash."""
+    level_is_known: bool = False
+    """Whether the level was measured before the request."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,6 +118,7 @@ def summary(request: RenderRequest, placement: Placement, num_channels: int) -> 
         splice_sample=placement.splice_sample,
         num_samples=request.num_samples,
         conditions=described_conditions(request.conditions),
+        level_is_known=request.level_db is not None,
     )
 
 
@@ -194,6 +197,8 @@ def request_digest(request: RenderRequest) -> str:
         "seed_drawn": request.seed_drawn,
         "conditions": described_conditions(request.conditions),
         "anchor_sample": request.anchor_sample,
+        "lead_samples": request.lead_samples,
+        "level_db": request.level_db,
         "model": request.model,
         "write_file": request.write_file,
     }

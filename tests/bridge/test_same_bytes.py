@@ -13,7 +13,7 @@ from bridge.app.door import ShippedGenerator
 from bridge.audio_file import sha256_of
 from bridge.engine import Engine
 from bridge.live import Answer, LiveSession, LiveSetup
-from bridge.ports import Conditions, Labels, MidiPart, Note, Plan
+from bridge.ports import Conditions, Labels, MidiPart, Note, Plan, PlanChange
 from bridge.request import AudioBlock, Done, Prime, RenderRequest
 from bridge.store import TakeStore
 from model.generator import StreamingGenerator
@@ -22,6 +22,8 @@ from tests.model.tiny import tiny_bundle
 NUM_REQUESTS = 20
 RATES = (44_100, 48_000)
 WAIT_SECONDS = 500
+CHANGES = (PlanChange(from_sample=0, passes=1), PlanChange(from_sample=17_000, passes=2))
+"""As a live answer would have made them that had to keep up."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,7 @@ def requests():
                 seed=int(random.integers(2**63)),
                 variation=number % 3,
                 temperature=float(random.uniform(0.6, 1.2)),
+                changes=CHANGES if number % 4 == 3 else (),
             ),
             conditions=conditions(random, number, length),
             anchor_sample=0,
@@ -174,6 +177,23 @@ def test_the_same_request_gives_the_same_bytes_however_it_is_made(engine_of):
     assert (cold.cache_hits, cold.take_hits) == (0, 0)
     assert (warm.cache_hits, warm.take_hits) == (NUM_REQUESTS, NUM_REQUESTS)
     assert 0 < warm.cached_bytes <= warm.cache_limit_bytes
+
+
+def test_fewer_passes_from_a_sample_on_make_other_bytes_and_the_same_ones_again(engine_of):
+    asked = replace(next(requests()), num_samples=30_000)
+    thinned = replace(asked, plan=replace(asked.plan, changes=CHANGES[1:]))
+
+    async def scenario():
+        engine = engine_of("one", 2**26)
+        results = [await whole(engine, one) for one in (asked, thinned)]
+        take = engine.store.load(results[1].take_id)
+        again = await whole(engine_of("two", 0), replace(asked, plan=take.plan))
+        await engine.close()
+        return results, again
+
+    (full, thin), again = run(scenario())
+    assert thin == again
+    assert thin.sha256 != full.sha256
 
 
 def test_an_equal_request_is_answered_without_a_step_and_another_seed_without_hearing(engine_of):
