@@ -1,28 +1,25 @@
 """Audio files: read with every claim checked, written whole or not at all.
 
-Results are Broadcast Wave files (EBU Tech 3285 v2) of float32: `bext` holds the
-place on the session's timeline, iXML where the audio comes from. Knows neither
-models nor takes.
+Results are Broadcast Wave files. Knows neither models nor takes.
 """
 
 import errno
 import hashlib
 import os
-import re
 import stat
 import struct
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from itertools import count
 from pathlib import Path
 from typing import BinaryIO, Final
 from uuid import uuid4
-from xml.etree import ElementTree as Xml
 
 import numpy as np
 import soundfile as sf  # pyright: ignore[reportMissingTypeStubs]
 
+from bridge.broadcast_wave import TIME_REFERENCE_AT, Provenance, Sheet, header
 from bridge.errors import (
     BridgeError,
     InvalidRequestError,
@@ -31,22 +28,13 @@ from bridge.errors import (
     StorageError,
 )
 from bridge.markers import MAX_BYTES as MAX_MARKER_BYTES
-from bridge.markers import Marker, chunk, marker_chunks, markers_of
+from bridge.markers import Marker, marker_chunks, markers_of
 from bridge.ports import Audio
 from bridge.request import MAX_PRIME_SECONDS, check_format
 
-MAX_FILE_BYTES: Final = 2**32 - 1
-"""RIFF counts its bytes in 32 bits."""
 MAX_CHUNKS: Final = 1000
-MAX_TIME_REFERENCE: Final = 2**64 - 1
-ORIGINATOR: Final = "jukebox-bridge"
 
 _BLOCK_FRAMES: Final = 1 << 18
-_IEEE_FLOAT: Final = 3
-_LOUDNESS_UNKNOWN: Final = 0x7FFF
-_BEXT: Final = struct.Struct("<256s32s32s10s8sQH64s5h180x")
-_BEXT_TIME_REFERENCE: Final = 338
-_NOT_XML: Final = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _NO_HARD_LINKS: Final = {errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK}
 # What a file begins with: the chunk of its samples and the byte order of chunk sizes.
 _CONTAINERS: Final = {b"RIFF": (b"data", "<"), b"FORM": (b"SSND", ">"), b"fLaC": None}
@@ -59,18 +47,6 @@ class AudioClip:
     samples: Audio
     sample_rate: int
     markers: tuple[Marker, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Provenance:
-    """Where a result comes from; written into its file."""
-
-    model: str
-    fingerprint: str
-    seed: int
-    request_id: str
-    licence: str
-    take_id: str = ""
 
 
 def sha256_of(audio: Audio) -> str:
@@ -112,8 +88,8 @@ def read_time_reference(path: Path) -> int | None:
             if container[:4] != b"RIFF":
                 return None
             for name, at, num_bytes in _chunks(file, "<"):
-                if name == b"bext" and num_bytes >= _BEXT_TIME_REFERENCE + 8:
-                    held = _read_at(file, at + _BEXT_TIME_REFERENCE, 8)
+                if name == b"bext" and num_bytes >= TIME_REFERENCE_AT + 8:
+                    held = _read_at(file, at + TIME_REFERENCE_AT, 8)
                     return int.from_bytes(held, "little") if len(held) == 8 else None
     except FileNotFoundError as error:
         raise NotFoundError(f"there is no file {path}") from error
@@ -168,16 +144,17 @@ def write_audio(
         NotReadyError: The folder cannot be written to.
         StorageError: The disk is full.
     """
-    if not 0 <= start_sample <= MAX_TIME_REFERENCE:
-        raise InvalidRequestError(
-            f"the file would begin at sample {start_sample}, "
-            f"a time reference is 0 to {MAX_TIME_REFERENCE} samples"
-        )
-    data = _interleaved(clip.samples)
-    told = marker_chunks(clip.markers)
-    when = written_at or datetime.now().astimezone()
-    header = _header(clip, start_sample, provenance, when, told)
-    return write_whole(path, (header, data), overwrite=overwrite)
+    num_channels, num_samples = clip.samples.shape
+    sheet = Sheet(
+        num_channels=num_channels,
+        num_samples=num_samples,
+        sample_rate=clip.sample_rate,
+        start_sample=start_sample,
+        provenance=provenance,
+        written_at=written_at or datetime.now().astimezone(),
+    )
+    head = header(sheet, marker_chunks(clip.markers))
+    return write_whole(path, (head, _interleaved(clip.samples)), overwrite=overwrite)
 
 
 def write_whole(
@@ -287,75 +264,6 @@ def _check_samples(path: Path, samples: Audio, claimed: int) -> None:
         raise InvalidRequestError(
             f"{path} holds {bad} samples that are NaN or infinite, 0 are allowed"
         )
-
-
-def _header(
-    clip: AudioClip, start_sample: int, provenance: Provenance, written_at: datetime, told: bytes
-) -> bytes:
-    """Return all that stands before the samples; `told` are further chunks."""
-    num_channels, num_samples = clip.samples.shape
-    num_bytes = 4 * num_channels * num_samples
-    frame_bytes = 4 * num_channels
-    rate = clip.sample_rate
-    form = struct.pack(
-        "<HHIIHHH", _IEEE_FLOAT, num_channels, rate, rate * frame_bytes, frame_bytes, 32, 0
-    )
-    chunks = b"".join(
-        [
-            chunk(b"bext", _bext(clip, start_sample, provenance, written_at)),
-            chunk(b"fmt ", form),
-            chunk(b"fact", struct.pack("<I", min(num_samples, MAX_FILE_BYTES))),
-            chunk(b"iXML", _ixml(rate, start_sample, provenance)),
-            told,
-        ]
-    )
-    riff_bytes = 4 + len(chunks) + 8 + num_bytes
-    if riff_bytes + 8 > MAX_FILE_BYTES:
-        raise InvalidRequestError(
-            f"the file would have {riff_bytes + 8} bytes, the limit is {MAX_FILE_BYTES} bytes"
-        )
-    start = b"RIFF" + struct.pack("<I", riff_bytes) + b"WAVE"
-    return start + chunks + b"data" + struct.pack("<I", num_bytes)
-
-
-def _bext(
-    clip: AudioClip, start_sample: int, provenance: Provenance, written_at: datetime
-) -> bytes:
-    """Return the broadcast extension; EBU Tech 3285 v2, coding history as in EBU R 98."""
-    mode = "mono" if clip.samples.shape[0] == 1 else "stereo"
-    description = f"{provenance.model}, seed {provenance.seed}, {provenance.licence}"
-    history = f"A=PCM,F={clip.sample_rate},W=32,M={mode},T={ORIGINATOR};float\r\n"
-    fixed = _BEXT.pack(
-        _ascii(description),
-        _ascii(ORIGINATOR),
-        _ascii(provenance.take_id or provenance.request_id),
-        _ascii(written_at.strftime("%Y-%m-%d")),
-        _ascii(written_at.strftime("%H:%M:%S")),
-        start_sample,
-        2,
-        b"",
-        *(_LOUDNESS_UNKNOWN,) * 5,
-    )
-    return fixed + _ascii(history)
-
-
-def _ascii(text: str) -> bytes:
-    return text.encode("ascii", "replace")
-
-
-def _ixml(sample_rate: int, start_sample: int, provenance: Provenance) -> bytes:
-    root = Xml.Element("BWFXML")
-    Xml.SubElement(root, "IXML_VERSION").text = "2.10"
-    speed = Xml.SubElement(root, "SPEED")
-    Xml.SubElement(speed, "FILE_SAMPLE_RATE").text = str(sample_rate)
-    Xml.SubElement(speed, "TIMESTAMP_SAMPLE_RATE").text = str(sample_rate)
-    high, low = divmod(start_sample, 2**32)
-    Xml.SubElement(speed, "TIMESTAMP_SAMPLES_SINCE_MIDNIGHT_HI").text = str(high)
-    Xml.SubElement(speed, "TIMESTAMP_SAMPLES_SINCE_MIDNIGHT_LO").text = str(low)
-    user = Xml.SubElement(root, "USER")
-    for name, value in asdict(provenance).items():
-        Xml.SubElement(user, name.upper()).text = _NOT_XML.sub("\ufffd", str(value))
-    return Xml.tostring(root, encoding="UTF-8", xml_declaration=True)
 
 
 def _write_synced(path: Path, parts: Iterable[bytes | memoryview]) -> None:

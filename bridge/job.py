@@ -152,8 +152,7 @@ class Job(Generic[S]):
         if self._prefilled is not None and self._prefilled.fidelity is not None:
             fidelity = self._prefilled.fidelity
         elif audio.size:
-            tried = audio[-FIDELITY_SECONDS * self._info.sample_rate :]
-            fidelity = await self._on_sound(partial(self._tools.generator.fidelity, tried))
+            fidelity = await self._known(audio)
         # Nobody hears of a job that a crash would lose.
         if self.session.kept is not None:
             await asyncio.shield(self.session.kept)
@@ -180,6 +179,17 @@ class Job(Generic[S]):
         result = await self._on_sound(work)
         self._making.sounded(self._tools.clock() - begun_s)
         return result
+
+    async def _known(self, audio: Mono) -> float:
+        """Return how well the codec knows the prime, a second a turn: a cancel waits for a turn."""
+        second = self._info.sample_rate
+        tried = audio[-FIDELITY_SECONDS * second :]
+        kept_samples = 0.0
+        for first in range(0, len(tried), second):
+            piece = tried[first : first + second]
+            known = await self._on_sound(partial(self._tools.generator.fidelity, piece))
+            kept_samples += known * len(piece)
+        return kept_samples / len(tried)
 
     def _measure(self) -> Likeness:
         source = self._request.source

@@ -12,9 +12,10 @@ import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
 
 from bridge.errors import AccessError, InvalidRequestError, NotReadyError
+from bridge.settings import OrOff, PathTo, Setting, Whole
 
 LOCAL: Final = "local"
 """The caller's name where no tokens are asked for."""
@@ -28,28 +29,74 @@ SCHEME: Final = "Bearer "
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Security:
-    """How a server is locked.
-
-    Attributes:
-        token_file: Lines of a name and a token; with it every call must bring one.
-        certificate: The server's certificate chain, PEM; turns TLS on.
-        private_key: Its key, PEM, readable by its owner alone.
-        client_ca: Certificate authority, PEM, that every client's certificate must be signed by.
-        audit_file: JSON lines, one for each call; None leaves them to the log.
-        max_calls: Calls that one caller may have open at once.
-        max_upload_bytes: Audio that one caller may have under way in all its calls.
+    """How a server is locked; what a field is for stands in its `Setting`.
 
     Raises:
         InvalidRequestError: A certificate without its key, or a limit below 1.
     """
 
-    token_file: Path | None = None
-    certificate: Path | None = None
-    private_key: Path | None = None
-    client_ca: Path | None = None
-    audit_file: Path | None = None
-    max_calls: int = 128
-    max_upload_bytes: int = 1024 * 1024 * 1024
+    token_file: Annotated[
+        Path | None,
+        Setting(
+            "security.token_file",
+            OrOff(PathTo("file")),
+            "lines of a name and a token, mode 0600; with it every call must bring a token",
+            "--token-file",
+        ),
+    ] = None
+    certificate: Annotated[
+        Path | None,
+        Setting(
+            "security.certificate",
+            OrOff(PathTo("file")),
+            "PEM chain of the server; turns TLS on",
+            "--tls-cert",
+        ),
+    ] = None
+    private_key: Annotated[
+        Path | None,
+        Setting(
+            "security.private_key",
+            OrOff(PathTo("file")),
+            "PEM key of the certificate, mode 0600",
+            "--tls-key",
+        ),
+    ] = None
+    client_ca: Annotated[
+        Path | None,
+        Setting(
+            "security.client_ca",
+            OrOff(PathTo("file")),
+            "PEM authority that must have signed every client's certificate",
+            "--tls-client-ca",
+        ),
+    ] = None
+    audit_file: Annotated[
+        Path | None,
+        Setting(
+            "security.audit_file",
+            OrOff(PathTo("file")),
+            "one JSON line a remote call; off: they go to the log",
+            "--audit-file",
+        ),
+    ] = None
+    max_calls: Annotated[
+        int,
+        Setting(
+            "security.max_calls",
+            Whole(1, 65_536, "calls"),
+            "calls that one token may have open at once",
+            "--max-calls-per-token",
+        ),
+    ] = 128
+    max_upload_bytes: Annotated[
+        int,
+        Setting(
+            "security.max_upload_bytes",
+            Whole(1, 2**40, "bytes"),
+            "audio that one token may have under way in all its calls",
+        ),
+    ] = 1024 * 1024 * 1024
 
     def __post_init__(self) -> None:
         """Refuse half a lock."""

@@ -9,7 +9,16 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Protocol, TypeAlias, cast
+from typing import (
+    Annotated,
+    Any,
+    Final,
+    Protocol,
+    TypeAlias,
+    cast,
+    get_origin,
+    get_type_hints,
+)
 
 from bridge.errors import InvalidRequestError
 
@@ -56,24 +65,41 @@ class Kind(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Setting:
-    """A setting's place in the file, its flag, and what it is for."""
+    """A setting's place in the file, its flag, and what it is for.
 
-    section: str
-    key: str
+    Attributes:
+        name: Section and key, `server.port`, as messages and documents say it.
+        kind: What it may be.
+        does: What it is for.
+        flag: Of the command line; none if empty.
+    """
+
+    name: str
     kind: Kind
     does: str
     flag: str = ""
 
     @property
-    def name(self) -> str:
-        """Return the name that messages and documents use."""
-        return f"{self.section}.{self.key}"
+    def section(self) -> str:
+        """Return the table of the file that it stands in."""
+        return self.name.partition(".")[0]
 
-    def metadata(self) -> Mapping[str, "Setting"]:
-        """Return what the dataclass field of this setting carries."""
-        return {"setting": self}
+    @property
+    def key(self) -> str:
+        """Return its key there."""
+        return self.name.partition(".")[2]
+
+
+def settings_of(kind: type) -> Mapping[str, Setting]:
+    """Return the settings that the fields of a dataclass are annotated with, by field."""
+    hints = get_type_hints(kind, include_extras=True)
+    return {
+        name: hint.__metadata__[0]
+        for name, hint in hints.items()
+        if get_origin(hint) is Annotated and isinstance(hint.__metadata__[0], Setting)
+    }
 
 
 @dataclass(frozen=True, slots=True)

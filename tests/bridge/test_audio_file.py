@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from bridge import audio_file
+from bridge import audio_file, broadcast_wave
 from bridge.audio_file import (
     AudioClip,
     Provenance,
@@ -297,7 +297,7 @@ def test_a_start_that_no_time_reference_can_hold_is_refused(tmp_path, start):
 
 
 def test_more_than_4_gb_is_refused_before_anything_is_written(tmp_path, monkeypatch):
-    monkeypatch.setattr(audio_file, "MAX_FILE_BYTES", 5_000)
+    monkeypatch.setattr(broadcast_wave, "MAX_FILE_BYTES", 5_000)
     with pytest.raises(InvalidRequestError, match="limit is 5000 bytes"):
         write_audio(tmp_path / "a.wav", clip(), 0, MADE_BY)
     assert list(tmp_path.iterdir()) == []

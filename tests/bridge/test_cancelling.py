@@ -6,7 +6,7 @@ from dataclasses import replace
 import grpc
 import numpy as np
 import pytest
-from fakes import CountingGenerator
+from fakes import CountingGenerator, counting_info
 
 from bridge.audio_file import AudioClip, Provenance, write_audio
 from bridge.continuation import audio_of, header_of
@@ -205,6 +205,24 @@ def test_the_computing_stops_and_nothing_half_written_is_left(
     after = Caller(served.address, replace(normal, request_id="after", plan=Plan(seed=5)))
     assert after.ended() is grpc.StatusCode.OK
     assert store.load(after.done.take_id).sha256 == after.done.sha256
+
+
+def test_no_turn_tries_more_than_a_second_of_the_prime(serve, connect, silence):
+    tried = []
+
+    class Trying(CountingGenerator):
+        def fidelity(self, audio):
+            tried.append(len(audio))
+            return len(tried) / 4
+
+    client = connect(serve(Trying(counting_info(context_samples=10 * 44_100))))
+    result = client.render(silence(prime_samples=4 * 44_100))
+    assert tried == [44_100] * 3
+    assert result.accepted.codec_fidelity == 0.5
+    tried.clear()
+    result = client.render(silence(prime_samples=66_048))
+    assert tried == [44_100, 21_948]
+    assert result.accepted.codec_fidelity == pytest.approx((0.25 * 44_100 + 0.5 * 21_948) / 66_048)
 
 
 def verb_cancels(served, job_id):

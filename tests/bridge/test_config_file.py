@@ -2,13 +2,15 @@
 
 import re
 import tomllib
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
-from bridge.config import SECURITY_SETTINGS, ServerConfig, settings, value_of
+from bridge.config import ServerConfig, settings, value_of
 from bridge.config_file import example, read_config, table_rows
 from bridge.errors import InvalidRequestError, NotFoundError
+from bridge.security import Security
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "configuration.md"
 
@@ -112,7 +114,7 @@ def test_every_setting_has_a_place_of_its_own_and_a_default_within_its_limits():
     flags = [setting.flag for setting in table.values() if setting.flag]
     assert len(set(names)) == len(names)
     assert len(set(flags)) == len(flags)
-    assert set(SECURITY_SETTINGS) <= set(table)
+    assert {f"security.{item.name}" for item in fields(Security)} <= set(table)
     for name, setting in table.items():
         setting.kind.check(value_of(ServerConfig(), name), setting.name)
 
