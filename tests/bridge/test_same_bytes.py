@@ -13,7 +13,7 @@ from bridge.app.door import ShippedGenerator
 from bridge.audio_file import sha256_of
 from bridge.engine import Engine
 from bridge.live import Answer, LiveSession, LiveSetup
-from bridge.ports import Conditions, Labels, MidiPart, Note, Plan, PlanChange
+from bridge.ports import Conditions, Labels, MidiPart, Note, Plan, PlanChange, Quality
 from bridge.request import AudioBlock, Done, Prime, RenderRequest
 from bridge.store import TakeStore
 from model.generator import StreamingGenerator
@@ -22,6 +22,7 @@ from tests.model.tiny import tiny_bundle
 NUM_REQUESTS = 20
 RATES = (44_100, 48_000)
 WAIT_SECONDS = 500
+QUALITIES = {6: Quality.EXACT, 13: Quality.TEACHER}
 CHANGES = (PlanChange(from_sample=0, passes=1), PlanChange(from_sample=17_000, passes=2))
 """As a live answer would have made them that had to keep up."""
 
@@ -65,6 +66,7 @@ def requests():
             num_samples=int(random.integers(1_000, 4_000)),
             plan=Plan(
                 seed=int(random.integers(2**63)),
+                quality=QUALITIES.get(number, Quality.FAST),
                 variation=number % 3,
                 temperature=float(random.uniform(0.6, 1.2)),
                 changes=CHANGES if number % 4 == 3 else (),
