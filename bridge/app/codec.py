@@ -37,6 +37,10 @@ class CodecTrips(Protocol):
         """Return how many codes each level has, the finest first."""
         ...
 
+    def codes(self, index: int, audio: Mono) -> Int16[np.ndarray, " frames"]:
+        """Return a level's codes of a clip."""
+        ...
+
     def through(self, index: int, audio: Mono) -> RoundTrip:
         """Return a clip after one level; 0 is the finest."""
         ...

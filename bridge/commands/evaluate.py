@@ -10,7 +10,7 @@ from bridge.client import Client
 from bridge.commands.console import note, say
 from bridge.config import private_config
 from bridge.errors import InvalidRequestError
-from bridge.evaluation import report
+from bridge.evaluation import codebooks, report
 from bridge.evaluation.making import Maker
 from bridge.evaluation.pieces import found_pieces
 from bridge.evaluation.run import RESULT_SECONDS, Evaluation, EvaluationConfig
@@ -26,6 +26,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--against", type=Path, metavar="DIR", help="other weights to compare with")
     add("--seconds", type=float, nargs="+", default=list(RESULT_SECONDS), help="%(default)s")
     add("--max-clips", type=int, default=200, help="%(default)s")
+    add("--clips", type=int, metavar="N", help="of each work at most")
+    add(
+        "--codebook-minutes",
+        type=float,
+        default=codebooks.LEAST_MINUTES,
+        help="of music to count codes in, where no candidates are named (%(default)g)",
+    )
     add("--codec-clips", type=int, default=40, help="for the codec's figures (%(default)s)")
     add("--part-clips", type=int, default=40, help="for a bass to stems (%(default)s)")
     add("--seed-clips", type=int, default=20, help="drawn with three seeds (%(default)s)")
@@ -70,6 +77,8 @@ def _config_of(arguments: argparse.Namespace) -> EvaluationConfig:
         out=arguments.out,
         seconds=tuple(seconds),
         max_clips=arguments.max_clips,
+        work_clips=arguments.clips,
+        codebook_minutes=arguments.codebook_minutes,
         codec_clips=arguments.codec_clips,
         part_clips=arguments.part_clips,
         seed_clips=arguments.seed_clips,

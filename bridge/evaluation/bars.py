@@ -16,7 +16,6 @@ from bridge.evaluation.summary import Clips, ValuesOf
 CONVERGENCE_DB: Final = (-23.0, -12.4, -8.3)
 """What the paper states for levels 0, 1, 2."""
 RECORDED_MARGIN_DB: Final = 3.0
-LEAST_USED_SHARE: Final = 0.8
 LEAST_ADHERENCE: Final = {"fast": 0.6, "teacher": 0.7}
 LEAST_TIMBRE_SHARE: Final = 0.8
 LEAST_KEY_SHARE: Final = 0.7

@@ -72,11 +72,11 @@ def toy(name: str, clip: Clip, other: Clip) -> Made:
     return Made(result=makers[name]()[0], before=clip.prime)
 
 
-def after_codec(codec: CodecTrips, level: int, clip: Clip) -> tuple[Made, np.ndarray]:
-    """Return the truth after a level, and the codes of prime and truth."""
+def after_codec(codec: CodecTrips, level: int, clip: Clip) -> Made:
+    """Return the truth after a level."""
     trip = codec.through(level, np.concatenate([clip.prime, clip.truth]))
     result = trip.audio[clip.prime_samples :]
-    return Made(result=result, before=clip.prime), trip.codes
+    return Made(result=result, before=clip.prime)
 
 
 def after_finisher(generator: Generator[Any], clip: Clip) -> Made:

@@ -9,8 +9,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
-
 from bridge.app.codec import CodecTrips, codec_loss, open_codec
 from bridge.app.door import shipped_model
 from bridge.client import Client
@@ -72,12 +70,12 @@ class Maker:
         """Take a client of a server that serves the model, and a folder to keep audio in."""
         self._client = client
         self._folder = model
-        self._out = out
         self.fingerprint = client.models()[0].fingerprint
         self._kept = Kept(out / "audio")
 
     @cached_property
-    def _codec(self) -> CodecTrips:
+    def codec(self) -> CodecTrips:
+        """Return the model's codec alone."""
         return open_codec(self._folder)
 
     @cached_property
@@ -122,10 +120,7 @@ class Maker:
         return Made(result=bass[clip.prime_samples :], before=bass[: clip.prime_samples])
 
     def _after_codec(self, level: int, clip: Clip) -> tuple[Made, Told]:
-        made, codes = candidates.after_codec(self._codec, level, clip)
-        folder = self._out / "codes" / self.fingerprint
-        folder.mkdir(parents=True, exist_ok=True)
-        np.save(folder / f"{clip.name.replace('/', '-')}.{level}.npy", codes)
+        made = candidates.after_codec(self.codec, level, clip)
         return made, {**codec_loss(made.result, clip.truth)}
 
     def _drawn(self, name: str, clip: Clip) -> tuple[Made, Told]:

@@ -13,18 +13,24 @@ import numpy as np
 import soundfile as sf  # pyright: ignore[reportMissingTypeStubs]
 
 from bridge.audio_file import write_whole
-from bridge.evaluation import bars, candidates, intervals, making, parts, pictures, summary
+from bridge.evaluation import (
+    bars,
+    candidates,
+    codebooks,
+    intervals,
+    making,
+    parts,
+    pictures,
+    summary,
+)
 from bridge.evaluation.bars import Bar
 from bridge.evaluation.candidates import Kept
 from bridge.evaluation.records import Record, Records
 from bridge.evaluation.run import OTHER_SEEDS, PART, PRIME_SECONDS
 from bridge.evaluation.summary import Clips
 from bridge.ports import Mono, Quality
-from bridge.spectra import ANALYSIS_RATE
 
 CODEC_FIGURES: Final = ("spectral_convergence_db", "log_mel_db", "si_sdr_db")
-CODEC_HOPS: Final = (8, 32, 128)
-CODES: Final = 2048
 _DRAWN: Final = (
     candidates.codec_name(0),
     candidates.codec_name(2),
@@ -40,6 +46,7 @@ _KEPT: Final = {
     "drums": "adherence, drums",
     "key": "key kept",
     "tempo": "tempo kept",
+    "beat": "beat kept",
 }
 _COLUMN: Final = 17
 _FIRST: Final = 24
@@ -86,33 +93,10 @@ def write_pictures(out: Path, model: str, number: int) -> list[Path]:
     return drawn
 
 
-def codebook_use(folder: Path) -> dict[str, Any]:
-    """Return, by level, the share of codes in use, their perplexity and the minutes of audio."""
-    found: dict[str, Any] = {}
-    for level, hop in enumerate(CODEC_HOPS):
-        paths = sorted(folder.glob(f"*.{level}.npy"))
-        if paths:
-            codes = np.concatenate([np.load(path) for path in paths])
-            counts = np.bincount(codes, minlength=CODES)
-            share = counts[counts > 0] / counts.sum()
-            found[f"level{level}"] = {
-                "used_share": (used := float(np.mean(counts > 0))),
-                "met": used > bars.LEAST_USED_SHARE,
-                "perplexity": float(np.exp(-(share * np.log(share)).sum())),
-                "minutes": codes.size * hop / ANALYSIS_RATE / 60,
-            }
-    return found
-
-
 def as_text(tables: Mapping[str, Any]) -> str:
     """Return the tables as lines."""
     lines = [f"model {tables['model']}"]
-    for level, row in tables["codebooks"].items():
-        lines.append(
-            f"{'holds' if row['met'] else 'MISSED':6} {level}: {row['used_share']:.0%} of the "
-            f"codes in use, at least {bars.LEAST_USED_SHARE:.0%}, perplexity "
-            f"{row['perplexity']:.0f}, over {row['minutes']:.1f} min"
-        )
+    lines += codebooks.as_lines(tables["codebooks"])
     for name, rows in tables["sets"].items():
         lines += ["", f"== {name}: {rows['clips']} clips of {rows['works']} works", *_text(rows)]
     if tables["parts"]:
@@ -134,7 +118,7 @@ def _tables(records: Sequence[Record], model: str, out: Path) -> dict[str, Any]:
         "model": model,
         "sets": sets,
         "parts": _part_tables([record for record in own if record.kind == PART]),
-        "codebooks": codebook_use(out / "codes" / model),
+        "codebooks": codebooks.codebook_use(codebooks.counts_path(out, model)),
     }
 
 
@@ -170,6 +154,7 @@ def _adherence(clips: Clips, name: str) -> dict[str, Any]:
         "drums": intervals.as_row(summary.drum_adherence(clips, name)),
         "key": intervals.as_row(summary.kept_key(clips, name)),
         "tempo": intervals.as_row(summary.kept_tempo(clips, name)),
+        "beat": intervals.as_row(summary.kept_beat(clips, name)),
     }
 
 

@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 
 from bridge.errors import InvalidRequestError
-from bridge.evaluation import candidates, making, parts, sound
+from bridge.evaluation import candidates, codebooks, making, parts, sound
 from bridge.evaluation.candidates import Made, Told
 from bridge.evaluation.judging import Scene, Sounding
 from bridge.evaluation.making import Maker
@@ -43,8 +43,9 @@ class EvaluationConfig:
         out: Where records and audio are kept.
         seconds: Lengths of result to measure; the longest is made.
         max_clips: Clips at most.
-        codec_clips: So many of them through the codec's levels and the finisher alone too; 40
-            clips of 16 s are over 10 minutes.
+        work_clips: Of each work at most; None is no bound.
+        codec_clips: So many of them through the codec's levels and the finisher alone too.
+        codebook_minutes: So much music is encoded to count codes, if no candidates are named.
         part_clips: So many of those that have a bass are given the other stems.
         seed_clips: So many are drawn with three seeds.
         teacher_clips: So many are made by the teacher too, which is slow.
@@ -56,7 +57,9 @@ class EvaluationConfig:
     out: Path
     seconds: tuple[float, ...] = RESULT_SECONDS
     max_clips: int = 200
+    work_clips: int | None = None
     codec_clips: int = 40
+    codebook_minutes: float = codebooks.LEAST_MINUTES
     part_clips: int = 40
     seed_clips: int = 20
     teacher_clips: int = 0
@@ -76,6 +79,10 @@ class EvaluationConfig:
             raise InvalidRequestError(
                 f"{self.max_clips} clips, of them {counts}: the least is 1 clip, of them 0"
             )
+        if self.work_clips is not None and self.work_clips < 1:
+            raise InvalidRequestError(f"{self.work_clips} clips of each work, the least is 1")
+        if self.codebook_minutes < 0:
+            raise InvalidRequestError(f"{self.codebook_minutes:g} min to count, the least is 0")
         unknown = [name for name in self.only if not making.is_candidate(name)]
         if unknown:
             raise InvalidRequestError(f"no candidates are called {', '.join(unknown)[:80]!r}")
@@ -104,7 +111,7 @@ class Evaluation:
         seconds = max(self._config.seconds)
         longest = round((PRIME_SECONDS + seconds) * ANALYSIS_RATE)
         pieces = [load_piece(path, longest) for path in found_pieces(self._config.data)]
-        return clips_of(pieces, PRIME_SECONDS, seconds)
+        return _of_each(clips_of(pieces, PRIME_SECONDS, seconds), self._config.work_clips)
 
     @cached_property
     def _with_bass(self) -> list[Clip]:
@@ -112,6 +119,7 @@ class Evaluation:
 
     def run(self) -> None:
         """Do every job that is not done yet, until the time is up."""
+        self._count_codes()
         started, bound = time.monotonic(), self._config.minutes
         for number, clip in enumerate(self.clips):
             seconds = time.monotonic() - started
@@ -123,7 +131,22 @@ class Evaluation:
                 self._measure(clip, names)
                 each = (time.monotonic() - started) / (number + 1)
                 left = each * (len(self.clips) - number - 1) / 60
-                self._tell(f"{number + 1}/{len(self.clips)} {clip.name}, {left:.0f} min left")
+                place = f"{number + 1}/{len(self.clips)} {clip.name}"
+                self._tell(f"{place}, {each:.0f} s a clip, {left:.0f} min left")
+
+    def _count_codes(self) -> None:
+        """Count which codes are in use, unless candidates are named: then they alone are wanted."""
+        config = self._config
+        if config.only or not config.codebook_minutes:
+            return
+        paths = found_pieces(config.data)
+        codebooks.count_codes(
+            self._maker.codec,
+            (load_piece(path, 1) for path in paths),
+            codebooks.counts_path(config.out, self._maker.fingerprint),
+            config.codebook_minutes,
+            self._tell,
+        )
 
     def _wanted(self, number: int, clip: Clip) -> Iterator[str]:
         chosen = {candidates.TRUTH, making.BASS_TRUTH, *self._config.only}
@@ -232,6 +255,17 @@ class Evaluation:
             if other.piece.work != clip.piece.work and other.truth.size >= clip.truth.size:
                 return other
         return clip
+
+
+def _of_each(clips: Sequence[Clip], most: int | None) -> list[Clip]:
+    """Return the clips, so many of each work at most."""
+    counts: dict[str, int] = {}
+    kept: list[Clip] = []
+    for clip in clips:
+        counts[clip.piece.work] = counts.get(clip.piece.work, 0) + 1
+        if most is None or counts[clip.piece.work] <= most:
+            kept.append(clip)
+    return kept
 
 
 def _rounded(value: float | None) -> float | None:

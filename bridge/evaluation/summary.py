@@ -14,7 +14,11 @@ from bridge.evaluation.intervals import Estimate, Statistic, Values
 from bridge.evaluation.records import Record
 
 RIGHT_TEMPO: Final = 0.04
+RIGHT_BEAT_MS: Final = 50.0
 LEAST_TRUE_ONSET_F1: Final = 0.5
+
+LEVEL_ERROR: Final = "level_error_lu"
+"""How far the loudness is off the truth's, up or down."""
 
 SHOWN: Final = (
     "frame_f1",
@@ -28,6 +32,9 @@ SHOWN: Final = (
     "note_novelty",
     "copy_score",
     "loudness_of_truth_lu",
+    LEVEL_ERROR,
+    "gain_db",
+    "tempo_error",
     "seam_flux_db",
     "attack_db_per_s",
     "decay_db_per_s",
@@ -70,7 +77,15 @@ class Clips:
 
     def mean(self, name: str, figure: str) -> Estimate | None:
         """Return the mean of a figure over a candidate's clips."""
-        return self.estimate(name, lambda own, _: [own.get(figure)], intervals.mean)
+        return self.estimate(name, lambda own, _: [figure_of(own, figure)], intervals.mean)
+
+
+def figure_of(own: Mapping[str, Any], figure: str) -> float | None:
+    """Return a figure of a clip, or one that follows from others; None where there is none."""
+    if figure == LEVEL_ERROR:
+        louder = own.get("loudness_of_truth_lu")
+        return None if louder is None else abs(louder)
+    return own.get(figure)
 
 
 def passes_gate(own: Mapping[str, Any]) -> bool:
@@ -136,6 +151,17 @@ def kept_tempo(clips: Clips, name: str) -> Estimate | None:
     return clips.estimate(name, values, intervals.mean)
 
 
+def kept_beat(clips: Clips, name: str) -> Estimate | None:
+    """Return how often the beat lies within 50 ms of the truth's, where the truth has the tempo."""
+
+    def values(own: Mapping[str, Any], true: Mapping[str, Any]) -> list[float]:
+        if true.get("tempo_error") is None or true["tempo_error"] > RIGHT_TEMPO:
+            return []
+        return [float(own["beat_phase_of_truth_ms"] <= RIGHT_BEAT_MS)]
+
+    return clips.estimate(name, values, intervals.mean)
+
+
 def kernel_distances(records: Sequence[Record]) -> dict[str, Any]:
     """Return how far each candidate's sounds lie from music; see `distribution.distances`."""
     sets: dict[str, dict[str, list[tuple[float, ...]]]] = {}
@@ -172,7 +198,7 @@ def difference(
     first, second = (found[model] for model in models)
     rows: list[tuple[str, list[float]]] = []
     for key in first.keys() & second.keys():
-        values = first[key].figures.get(figure), second[key].figures.get(figure)
+        values = figure_of(first[key].figures, figure), figure_of(second[key].figures, figure)
         if values[0] is not None and values[1] is not None:
             rows.append((first[key].work, [values[0] - values[1]]))
     return intervals.estimate(sorted(rows), intervals.mean)

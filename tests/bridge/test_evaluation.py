@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from bridge.commands import evaluate
 from bridge.errors import InvalidRequestError, NotFoundError
 from bridge.evaluation import (
     bars,
+    codebooks,
     distribution,
     intervals,
     notes,
@@ -26,7 +28,7 @@ from bridge.evaluation.candidates import LAST_BAR, SYNTH, TRUTH, Made, after_fin
 from bridge.evaluation.judging import Scene, Sounding
 from bridge.evaluation.making import BASS_TRUTH, drawn, with_seed
 from bridge.evaluation.records import MEASURE, Record, Records
-from bridge.evaluation.report import as_text, codebook_use, tables_of
+from bridge.evaluation.report import as_text, tables_of
 from bridge.evaluation.run import Evaluation, EvaluationConfig
 from bridge.evaluation.summary import Clips
 from bridge.evaluation.transcriber import HOP_SAMPLES, RATE, WINDOW_SAMPLES, Transcriber
@@ -420,7 +422,13 @@ def test_what_was_measured_is_not_measured_again(tmp_path):
     out.mkdir()
     write_recordings(data)
     config = EvaluationConfig(
-        data=data, out=out, seconds=(2.0,), codec_clips=0, seed_clips=0, max_clips=2
+        data=data,
+        out=out,
+        seconds=(2.0,),
+        codec_clips=0,
+        codebook_minutes=0,
+        seed_clips=0,
+        max_clips=2,
     )
     maker = CountingMaker()
     Evaluation(config, maker, said.append, silent_ear()).run()
@@ -440,6 +448,8 @@ def test_what_was_measured_is_not_measured_again(tmp_path):
         ({"seconds": (4.0, 0.0)}, "over 0 s"),
         ({"max_clips": 0}, "least is 1"),
         ({"seed_clips": -1}, "-1"),
+        ({"work_clips": 0}, "0 clips of each work"),
+        ({"codebook_minutes": -1.0}, "-1 min to count"),
     ],
 )
 def test_what_cannot_be_measured_is_refused(tmp_path, given, named):
@@ -452,7 +462,9 @@ def test_time_that_is_up_is_said(tmp_path):
     data, said = tmp_path / "data", []
     data.mkdir()
     write_recordings(data)
-    config = EvaluationConfig(data=data, out=tmp_path, seconds=(2.0,), minutes=-1.0)
+    config = EvaluationConfig(
+        data=data, out=tmp_path, seconds=(2.0,), minutes=-1.0, codebook_minutes=0
+    )
     maker = CountingMaker()
     Evaluation(config, maker, said.append, silent_ear()).run()
     assert not maker.calls
@@ -506,13 +518,65 @@ def test_the_installed_ear_hears_the_notes_that_are_played():
     assert notes.f1(found, notes.written(tune([55] * 8), len(found))) < 0.1
 
 
-def test_codes_in_use_are_counted_over_all_clips(tmp_path):
-    np.save(tmp_path / "a.2.npy", np.arange(1800, dtype=np.int16))
-    np.save(tmp_path / "b.2.npy", np.arange(1000, dtype=np.int16))
-    np.save(tmp_path / "a.0.npy", np.zeros(1000, np.int16))
-    found = codebook_use(tmp_path)
-    assert found["level2"]["used_share"] == 1800 / 2048
-    assert found["level2"]["met"]
-    assert found["level2"]["minutes"] == pytest.approx(2800 * 128 / HZ / 60)
-    assert found["level0"]["perplexity"] == pytest.approx(1)
-    assert not found["level0"]["met"]
+class CountingCodec:
+    """Gives every sample's place as its code, from 0 on in each piece."""
+
+    fingerprint = "counted"
+    codebook_sizes = (2048, 4)
+
+    def __init__(self):
+        self.encoded = 0
+
+    def codes(self, index, audio):
+        self.encoded += 1
+        return (np.arange(audio.size) % (1800 if index == 0 else 1)).astype(np.int16)
+
+
+def test_codes_are_counted_over_whole_pieces_until_it_is_enough(tmp_path):
+    codec, said, path = CountingCodec(), [], codebooks.counts_path(tmp_path, "m")
+    songs = [piece_of(str(number), np.zeros(30 * HZ, np.float32)) for number in range(4)]
+    assert codebooks.codebook_use(path) == {}
+    codebooks.count_codes(codec, songs, path, 1.0, said.append)
+    found = codebooks.codebook_use(path)
+    assert codec.encoded == 2 * 2
+    assert found["level0"]["used_share"] == 1800 / 2048
+    assert found["level0"]["met"]
+    assert found["level0"]["minutes"] == 1
+    assert found["level0"]["perplexity"] == pytest.approx(1800, rel=1e-3)
+    assert found["level1"]["perplexity"] == pytest.approx(1)
+    assert not found["level1"]["met"]
+    assert said[-1] == "codes of 1.0 of 1 min counted"
+    codebooks.count_codes(codec, songs, path, 1.5, said.append)
+    assert codec.encoded == 3 * 2
+    lines = codebooks.as_lines(codebooks.codebook_use(path))
+    assert lines[0].startswith("little level0: 88% of the codes in use")
+
+
+def test_so_many_clips_of_each_work_are_taken(song):
+    again = replace(song, name="again")
+    other = replace(song, name="other", work="other")
+    clips = pieces.clips_of([song, again, other], 2.0, 2.0)
+    kept = run._of_each(clips, 2)
+    assert [clip.name for clip in kept] == ["song@0", "again@0", "other@0", "other@2"]
+    assert run._of_each(clips, None) == clips
+
+
+def test_a_level_error_has_no_sign_and_a_beat_is_kept_within_50_ms():
+    rows = []
+    for number, (louder, phase) in enumerate([(-2.0, 20.0), (2.0, 20.0), (1.0, 90.0)]):
+        clip = f"clip{number}"
+        rows.append(record(clip, TRUTH, tempo_error=0.0, beat_phase_of_truth_ms=0.0))
+        rows.append(
+            record(
+                clip,
+                "fast_free",
+                loudness_of_truth_lu=louder,
+                tempo_error=0.0,
+                beat_phase_of_truth_ms=phase,
+            )
+        )
+    clips = Clips(rows)
+    assert clips.mean("fast_free", "level_error_lu").value == pytest.approx(5 / 3)
+    assert clips.mean("fast_free", "loudness_of_truth_lu").value == pytest.approx(1 / 3)
+    assert summary.kept_beat(clips, "fast_free").value == pytest.approx(2 / 3)
+    assert summary.kept_beat(clips, TRUTH).value == 1
