@@ -61,7 +61,7 @@ def load_bundle(folder: Path) -> Bundle:
         CheckpointError: A file is missing, damaged, or not of this configuration.
     """
     manifest = read_manifest(folder)
-    config = _config(manifest.get("config", manifest["name"]))
+    config = config_of(manifest)
     card = Card(
         name=manifest["name"],
         fingerprint=_fingerprint(manifest, config),
@@ -138,17 +138,23 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     return table
 
 
+def config_of(manifest: dict[str, Any]) -> ModelConfig:
+    """Return the sizes of the model that a manifest describes.
+
+    Raises:
+        CheckpointError: No configuration has this name.
+    """
+    name = manifest.get("config", manifest["name"])
+    if name not in CONFIGS:
+        raise CheckpointError(f"no configuration is called {name!r}, known are {sorted(CONFIGS)}")
+    return CONFIGS[name]
+
+
 def _has_hashes(files: object) -> bool:
     if not isinstance(files, dict):
         return False
     rows = cast(dict[str, Any], files).values()
     return all(isinstance(row, dict) and "sha256" in row for row in rows)
-
-
-def _config(name: str) -> ModelConfig:
-    if name not in CONFIGS:
-        raise CheckpointError(f"no configuration is called {name!r}, known are {sorted(CONFIGS)}")
-    return CONFIGS[name]
 
 
 def _verified(folder: Path, name: str, files: dict[str, Any]) -> dict[str, Tensor]:

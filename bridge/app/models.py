@@ -98,11 +98,12 @@ def import_released(
 
 
 def installed_models(models: Path) -> list[ModelFacts]:
-    """Return the model in the box and all that were imported."""
+    """Return the model in the box, those adapted from it, and all that were imported."""
     from model.imported import imported_models
 
     with translated_errors():
-        return [_shipped_facts(), *(_facts(model) for model in imported_models(models))]
+        own = [_streaming_facts(folder) for folder in sorted(models.glob("*")) if _streams(folder)]
+        return [_shipped_facts(), *own, *(_facts(model) for model in imported_models(models))]
 
 
 def model_facts(name: str, models: Path) -> ModelFacts:
@@ -116,7 +117,8 @@ def model_facts(name: str, models: Path) -> ModelFacts:
     if name == SHIPPED_NAME:
         return _shipped_facts()
     with translated_errors():
-        return _facts(_opened(name, models))
+        folder = _streaming_folder(name, models)
+        return _facts(_opened(name, models)) if folder is None else _streaming_facts(folder)
 
 
 def released_folder(name: str, models: Path) -> Path | None:
@@ -140,6 +142,8 @@ def verify_installed(name: str, models: Path, show: Show) -> int:
     """
     if name == SHIPPED_NAME:
         return verify_model().num_bytes
+    if (folder := _streaming_folder(name, models)) is not None:
+        return verify_model(folder).num_bytes
     from model.imported import verify_model as verify_imported
 
     with translated_errors():
@@ -242,19 +246,37 @@ def _part_facts(model: "ImportedModel", part: str) -> PartFacts:
 
 
 def _shipped_facts() -> ModelFacts:
-    from model.shipped import SMALL
-    from model.store import SHIPPED, read_manifest
+    from model.store import SHIPPED
 
     with translated_errors():
-        manifest = read_manifest(SHIPPED)
+        return _streaming_facts(SHIPPED)
+
+
+def _streams(folder: Path) -> bool:
+    """Return whether a folder holds weights like those in the box."""
+    from model.folders import MANIFEST, read_table
+
+    return (folder / MANIFEST).is_file() and "kind" not in read_table(folder)
+
+
+def _streaming_folder(name: str, models: Path) -> Path | None:
+    """Return the folder of an adapted model, by its name or path; None if there is none."""
+    return next((folder for folder in (models / name, Path(name)) if _streams(folder)), None)
+
+
+def _streaming_facts(folder: Path) -> ModelFacts:
+    from model.store import config_of, read_manifest
+
+    manifest = read_manifest(folder)
+    config = config_of(manifest)
     priors = {"upsampler0": 0, "upsampler1": 1, "top": 2}
     contexts = {
-        name: SMALL.priors[level].transformer.frames / SMALL.codec.frame_rate(level)
+        name: config.priors[level].transformer.frames / config.codec.frame_rate(level)
         for name, level in priors.items()
     }
     return ModelFacts(
         name=manifest["name"],
-        folder=SHIPPED,
+        folder=folder,
         licence=manifest["licence"],
         output_licence=manifest["output_licence"],
         artists=len(manifest["artists"]),

@@ -66,6 +66,21 @@ def test_what_is_adapted_is_served_beside_its_base(folder, capsys):
     assert np.isfinite(adapted.audio).all()
 
 
+def test_what_is_adapted_is_listed_described_and_verified(folder, capsys):
+    models = ["--models", str(folder / "models")]
+    assert main(arguments(folder)) == 0
+    capsys.readouterr()
+    assert main(["models", "list", *models, "--json"]) == 0
+    assert [row["name"] for row in json.loads(capsys.readouterr().out)] == ["small", "my-songs"]
+    assert main(["models", "info", "my-songs", *models]) == 0
+    assert "weights: test" in capsys.readouterr().out
+    assert main(["models", "verify", "my-songs", *models]) == 0
+    path = folder / "models/my-songs/student.safetensors"
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    assert main(["models", "verify", "my-songs", *models]) == 1
+    assert "is damaged" in capsys.readouterr().err
+
+
 def test_a_student_is_distilled_into_a_folder_of_that_name(folder, capsys):
     assert main(arguments(folder, "--name", "quick", kind="distill")) == 0
     assert capsys.readouterr().out.splitlines()[-1] == str(folder / "models/quick")
