@@ -45,6 +45,10 @@ class Arrangement:
     transposition_semitones: int
     parts: tuple[SoundingPart, ...]
 
+    def sample_of(self, quarters: float) -> int:
+        """Return the sample at which a place of the score lies in the excerpt."""
+        return round((quarters - self.start_quarters) * 60 / self.tempo_bpm * SAMPLE_RATE)
+
     def is_full(self, num_samples: int) -> bool:
         """Return whether there are notes enough, without a rest of a third of the excerpt."""
         notes = np.concatenate([part.notes for part in self.parts] or [np.zeros((0, 4), int)])

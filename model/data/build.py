@@ -24,11 +24,13 @@ from model.data.dataset import SAMPLE_RATE, SPLITS, STEM_KINDS
 from model.data.errors import DataError, UnreadableScoreError
 from model.data.generate import compose
 from model.data.render import Renderer
-from model.data.score import Score, load_score, save_score
+from model.data.score import BAR_QUARTERS, Score, load_score, save_score
 
 EXCERPT_SAMPLES = 1_058_400
 EXAMPLES_PER_SHARD = 32
 HELD_OUT_SHARE = 0.1
+RECIPE = 2
+"""Changes whenever the same seed gives other data: finished shards are then of another kind."""
 _TARGET_RMS, _PEAK_LIMIT = 10 ** (-20 / 20), 0.95
 _MAX_ATTEMPTS = 20
 _COMPOSED_SECONDS = 30.0
@@ -88,11 +90,24 @@ def build(config: BuildConfig) -> None:
         DataError: A tool is missing, or a work that is wanted cannot be used.
     """
     Renderer(config.soundfont)
+    _claim(config)
     works, splits = prepare_scores(config.scores, config.workers)
     shards = [shard for split in SPLITS for shard in _shards(config, split)]
     with ProcessPoolExecutor(config.workers) as pool:
         tables = list(pool.map(_render_shard, [(config, shard) for shard in shards]))
     _write_manifest(config, works, splits, [row for table in tables for row in table])
+
+
+def _claim(config: BuildConfig) -> None:
+    """Write down what a folder is made from; refuse one that is made from something else."""
+    own = {"seed": config.seed, "soundfont": config.soundfont.name, "recipe": RECIPE}
+    path = config.out / "build.json"
+    if path.is_file():
+        kept: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if kept != own:
+            raise DataError(f"{config.out} holds data made of {kept}, now it is {own}")
+    config.out.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(own), encoding="utf-8")
 
 
 def prepare_scores(folder: Path, workers: int) -> tuple[list[dict[str, str]], dict[str, str]]:
@@ -170,6 +185,9 @@ def _render_shard(job: tuple[BuildConfig, Shard]) -> list[dict[str, Any]]:
     folder = config.out / shard.split
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"shard-{shard.index:04d}.i16"
+    made = _made_rows(path.with_suffix(".json"), shard)
+    if made is not None:
+        return made
     rows: list[dict[str, Any]] = []
     offset = 0
     renderer = Renderer(config.soundfont)
@@ -183,7 +201,23 @@ def _render_shard(job: tuple[BuildConfig, Shard]) -> list[dict[str, Any]]:
             offset += len(signals) * EXCERPT_SAMPLES
             rows.append(row)
     table = {"sample_rate": SAMPLE_RATE, "examples": rows}
-    path.with_suffix(".json").write_text(json.dumps(table), encoding="utf-8")
+    # The table comes last and whole: a shard without one is rendered again.
+    unfinished = path.with_suffix(".part")
+    unfinished.write_text(json.dumps(table), encoding="utf-8")
+    unfinished.replace(path.with_suffix(".json"))
+    return _without_notes(rows)
+
+
+def _made_rows(table: Path, shard: Shard) -> list[dict[str, Any]] | None:
+    """Return the rows of a shard that was rendered before; None if it is not all there."""
+    if not table.is_file():
+        return None
+    rows: list[dict[str, Any]] = json.loads(table.read_text(encoding="utf-8"))["examples"]
+    names = [f"{shard.split}-{number:05d}" for number in shard.examples]
+    return _without_notes(rows) if [row["name"] for row in rows] == names else None
+
+
+def _without_notes(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{key: value for key, value in row.items() if key != "notes"} for row in rows]
 
 
@@ -296,6 +330,8 @@ def _row(
         "stems": {kind: i * EXCERPT_SAMPLES for i, kind in enumerate(stems)},
         "programs": [part.program for part in arrangement.parts],
         "notes": _note_rows(arrangement),
+        "sections": _section_rows(arrangement),
+        "bars": _bar_rows(arrangement, signals[0] if alone else mix),
         "augmentation": {
             **settings,
             "transposition_semitones": arrangement.transposition_semitones,
@@ -315,6 +351,39 @@ def _note_rows(arrangement: Arrangement) -> list[list[int]]:
         for note in part.notes.tolist()
     ]
     return sorted(rows)
+
+
+def _section_rows(arrangement: Arrangement) -> list[tuple[str, int, int]]:
+    """Return name, start and end sample of the sections that the excerpt touches."""
+    rows = [
+        (
+            section.name,
+            arrangement.sample_of(section.start_quarters),
+            arrangement.sample_of(section.end_quarters),
+        )
+        for section in arrangement.score.sections
+    ]
+    return [
+        (name, max(0, start), min(end, EXCERPT_SAMPLES))
+        for name, start, end in rows
+        if start < EXCERPT_SAMPLES and end > 0
+    ]
+
+
+def _bar_rows(arrangement: Arrangement, mix: Pcm) -> list[tuple[int, float, float]]:
+    """Return start sample, level in dBFS and onsets a quarter note of the excerpt's whole bars."""
+    bar = BAR_QUARTERS[arrangement.score.meter]
+    starts = np.concatenate([part.notes[:, 0] for part in arrangement.parts])
+    rows: list[tuple[int, float, float]] = []
+    quarters = arrangement.start_quarters
+    while (end := arrangement.sample_of(quarters + bar)) <= EXCERPT_SAMPLES:
+        first = arrangement.sample_of(quarters)
+        level = float(np.sqrt(np.mean(np.square(mix[first:end] / 32768.0))))
+        onsets = int(np.count_nonzero((starts >= first) & (starts < end)))
+        energy_dbfs = float(20 * np.log10(max(level, 1e-6)))
+        rows.append((first, round(energy_dbfs, 2), round(onsets / bar, 3)))
+        quarters += bar
+    return rows
 
 
 def _write_manifest(

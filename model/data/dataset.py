@@ -72,6 +72,24 @@ class Labels:
     augmentation: dict[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class SectionMark:
+    """A stretch of the form; stretches of one name are the same music."""
+
+    name: str
+    start_sample: int
+    end_sample: int
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """A whole bar: where it begins, how loud the mix is in it, how many notes begin in it."""
+
+    start_sample: int
+    energy_dbfs: float
+    density_per_quarter: float
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Example:
     """One excerpt: audio stays on disk until it is looked at.
@@ -88,6 +106,8 @@ class Example:
     shard: Int16[np.ndarray, "samples"]
     mix_offset: int
     stem_offsets: dict[str, int]
+    sections: tuple[SectionMark, ...] = ()
+    bars: tuple[Bar, ...] = ()
 
     def mix(self) -> Int16[np.ndarray, "samples"]:
         """Return the mix as a view of the file."""
@@ -155,4 +175,6 @@ def _example(row: dict[str, Any], shard: Int16[np.ndarray, "samples"], path: Pat
         shard=shard,
         mix_offset=row["mix_offset"],
         stem_offsets=offsets,
+        sections=tuple(SectionMark(*mark) for mark in row.get("sections", ())),
+        bars=tuple(Bar(*bar) for bar in row.get("bars", ())),
     )

@@ -174,6 +174,8 @@ def _write_piece(
         "tempo": row["tempo_bpm"],
         "meter": row["meter"],
         "programs": row["programs"],
+        "sections": row["sections"],
+        "bars": row["bars"],
         "augmentation": row["augmentation"],
         "sample_rate": SAMPLE_RATE,
     }

@@ -47,6 +47,15 @@ class Part:
         return sum(note.pitch for note in self.notes) / max(1, len(self.notes))
 
 
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A stretch of the form, in quarter notes; sections of one name are the same music."""
+
+    name: str
+    start_quarters: float
+    end_quarters: float
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Score:
     """A work as notes; the tempo counts quarter notes a minute."""
@@ -60,6 +69,8 @@ class Score:
     bar_starts: tuple[float, ...]
     length_quarters: float
     parts: tuple[Part, ...]
+    sections: tuple[Section, ...] = ()
+    """Of generated pieces; nobody marked those of written ones."""
 
 
 def save_score(score: Score, path: Path) -> None:
@@ -82,4 +93,5 @@ def load_score(path: Path) -> Score:
         for row in table.pop("parts")
     )
     bar_starts = tuple(table.pop("bar_starts"))
-    return Score(parts=parts, bar_starts=bar_starts, **table)
+    sections = tuple(Section(**row) for row in table.pop("sections", ()))
+    return Score(parts=parts, bar_starts=bar_starts, sections=sections, **table)

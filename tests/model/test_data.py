@@ -223,6 +223,35 @@ def test_every_style_composes_in_every_meter_of_its_own(style):
             assert 24 <= note.pitch <= 103
 
 
+@pytest.mark.parametrize("style", STYLES, ids=lambda style: style.genre)
+def test_sections_of_one_name_are_the_same_music(style):
+    form, meter = ("A", "B", "A", "C"), style.meters[0]
+    score = compose_style(np.random.default_rng(2), "w", style, meter, (100.0, 32), form)
+    assert [one.name for one in score.sections][:4] == list(form)
+    assert score.sections[0].start_quarters == 0
+    assert score.sections[-1].end_quarters == score.length_quarters
+    for before, after in zip(score.sections, score.sections[1:], strict=False):
+        assert before.end_quarters == after.start_quarters
+    heard = [[within(part, one) for part in score.parts] for one in score.sections[:4]]
+    assert heard[0] == heard[2]
+    assert len({str(heard[0]), str(heard[1]), str(heard[3])}) == 3
+
+
+def within(part, section):
+    return [
+        (round(note.onset_quarters - section.start_quarters, 6), note.pitch, note.velocity)
+        for note in part.notes
+        if section.start_quarters <= note.onset_quarters < section.end_quarters
+    ]
+
+
+def test_half_of_the_pieces_have_a_form():
+    made = [compose(np.random.default_rng(seed), "w", 10.0) for seed in range(60)]
+    formed = [score for score in made if score.sections]
+    assert 15 < len(formed) < 45
+    assert {section.name for score in formed for section in score.sections} == {"A", "B", "C"}
+
+
 def test_composing_follows_from_the_seed_alone():
     first, again, other = (compose(np.random.default_rng(s), "w", 30.0) for s in (5, 5, 6))
     assert first == again != other
@@ -319,6 +348,25 @@ def test_an_example_follows_from_seed_split_and_number_alone(config):
     np.testing.assert_array_equal(np.stack(first[1]), np.stack(again[1]))
     held_out = make_example(config, Sines(), "held_out", 1)
     assert held_out[0]["notes"] != first[0]["notes"]
+
+
+@pytest.mark.parametrize("number", [1, 3, 5, 7])
+def test_bars_and_sections_tell_of_the_excerpt(config, number):
+    row, signals = make_example(config, Sines(), "train", number)
+    starts = [bar[0] for bar in row["bars"]]
+    assert starts == sorted(starts)
+    assert starts[0] == 0
+    bar = BAR_QUARTERS[row["meter"]] * 60 / row["tempo_bpm"] * SAMPLE_RATE
+    assert np.diff(starts) == pytest.approx(bar, abs=20)
+    onsets = np.array([note[0] for note in row["notes"]])
+    first = np.count_nonzero(onsets < starts[1]) / BAR_QUARTERS[row["meter"]]
+    assert row["bars"][0][2] == pytest.approx(first, abs=1e-3)
+    mix = signals[row["mix_offset"] // EXCERPT_SAMPLES][: starts[1]] / 32768
+    level = 20 * np.log10(max(np.sqrt(np.mean(mix**2)), 1e-6))
+    assert row["bars"][0][1] == pytest.approx(level, abs=0.01)
+    for name, start, end in row["sections"]:
+        assert name in "ABC"
+        assert 0 <= start < end <= EXCERPT_SAMPLES
 
 
 def test_a_wrong_request_names_the_value(config):
@@ -429,6 +477,13 @@ def test_a_build_leaves_a_folder_the_reader_opens(config):
     for example in (e for rows in examples.values() for e in rows):
         assert example.num_samples == EXCERPT_SAMPLES
         assert np.abs(example.mix()).max() > 1000
+    times = {path: path.stat().st_mtime_ns for path in config.out.glob("*/shard-*.i16")}
+    (config.out / "train" / "shard-0000.json").unlink()
+    pipeline.build(config)
+    again = {path: path.stat().st_mtime_ns for path in times}
+    assert [path.parent.name for path in times if times[path] != again[path]] == ["train"]
+    with pytest.raises(DataError, match="holds data made of"):
+        pipeline.build(replace(config, seed=config.seed + 1))
     manifest = json.loads((config.out / "manifest.json").read_text(encoding="utf-8"))
     assert manifest["examples"] == {"train": 2, "held_out": 2}
     excluded = [{"work": "joplin/rag", "reason": "kept for evaluation"}]
