@@ -24,7 +24,7 @@ from model.errors import TrainingError
 from model.store import SHIPPED, Provenance, load_bundle, save_bundle
 from model.training import finisher as finishing
 from model.training import student as guessing
-from model.training.figures import ROWS, code_figures, finisher_figures
+from model.training.figures import ROWS, finisher_figures, student_figures
 from model.training.loop import CHECKPOINT, Clock, Figures, LoopConfig, train
 from model.training.published.run import Progress
 from model.training.recorded import Recorded, as_examples, usable_recordings
@@ -234,10 +234,10 @@ def _figures(bundle: Bundle, heard: Recorded) -> dict[str, float]:
     """Return figures of what was kept aside; none if nothing was."""
     if not heard.held_out:
         return {}
-    found = code_figures(bundle, heard.held_out)
+    found = student_figures(bundle, heard.held_out)
     for drawn in (False, True):
         found |= finisher_figures(bundle, heard.held_out, drawn=drawn)
-    return {name: round(value, 4) for name, value in found.items() if not name.startswith("top")}
+    return {name: round(value, 4) for name, value in found.items()}
 
 
 def _kept_facts(out: Path, facts: Mapping[str, Any]) -> dict[str, Any] | None:

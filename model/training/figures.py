@@ -30,6 +30,7 @@ from model.training.student import shown_frames
 CLIP_SAMPLES = 32_768
 CLIPS = 48
 BATCHES = 12
+BATCH_CLIPS = 4
 ROWS = 16
 
 
@@ -40,7 +41,8 @@ def held_out_figures(bundle: Bundle, data: Path) -> dict[str, float]:
     figures: dict[str, float] = {}
     for index in range(TOP + 1):
         figures |= _codec_figures(bundle.codec.level(index), index, examples)
-    figures |= code_figures(bundle, coded)
+    figures |= top_figures(bundle, coded)
+    figures |= student_figures(bundle, coded)
     figures |= finisher_figures(bundle, coded)
     return {name: round(value, 3) for name, value in figures.items()}
 
@@ -62,29 +64,37 @@ def _codec_figures(level: Level, index: int, examples: Sequence[Example]) -> dic
     }
 
 
-def code_figures(bundle: Bundle, coded: Sequence[CodedExample]) -> dict[str, float]:
-    """Return how well the top prior and the student foretell codes of random stretches."""
+def top_figures(bundle: Bundle, coded: Sequence[CodedExample]) -> dict[str, float]:
+    """Return how well the top prior foretells the codes of random stretches."""
     numbers = np.random.default_rng(5)
     frames = ROWS * bundle.student.config.chunk_frames()
-    top: list[float] = []
-    student: list[float] = []
-    first: list[float] = []
+    bits: list[float] = []
     for _ in range(BATCHES):
-        batch = random_batch(coded, 4, frames, bundle.codebook, numbers)
+        batch = random_batch(coded, BATCH_CLIPS, frames, bundle.codebook, numbers)
         start = bundle.top.start_vector(batch.inputs.artist, batch.inputs.genre)
         logits = bundle.top(batch.codes, start, frame_conditions(bundle.top, batch.inputs))
-        top.append(_bits(logits.flatten(0, 1), batch.codes.flatten()))
-        shown, _ = shown_frames(student_config := bundle.student.config, 4, ROWS, numbers)
+        bits.append(_bits(logits.flatten(0, 1), batch.codes.flatten()))
+    return {"top_bits_per_code": float(np.mean(bits))}
+
+
+def student_figures(bundle: Bundle, coded: Sequence[CodedExample]) -> dict[str, float]:
+    """Return how well the student guesses what is hidden in random stretches, and all at once."""
+    numbers = np.random.default_rng(6)
+    config = bundle.student.config
+    frames = ROWS * config.chunk_frames()
+    some: list[float] = []
+    first: list[float] = []
+    for _ in range(BATCHES):
+        batch = random_batch(coded, BATCH_CLIPS, frames, bundle.codebook, numbers)
+        shown, _ = shown_frames(config, BATCH_CLIPS, ROWS, numbers)
         conditions = bundle.student.conditions(batch.inputs)
         guessed = bundle.student(batch.codes, shown, conditions)
-        student.append(_bits(guessed[~shown], batch.codes[~shown]))
-        hidden = torch.zeros_like(shown)
-        place = torch.arange(frames) % student_config.group_frames == student_config.order[0]
-        guessed = bundle.student(batch.codes, hidden, conditions)
+        some.append(_bits(guessed[~shown], batch.codes[~shown]))
+        place = torch.arange(frames) % config.group_frames == config.order[0]
+        guessed = bundle.student(batch.codes, torch.zeros_like(shown), conditions)
         first.append(_bits(guessed[:, place].flatten(0, 1), batch.codes[:, place].flatten()))
     return {
-        "top_bits_per_code": float(np.mean(top)),
-        "student_bits_per_code": float(np.mean(student)),
+        "student_bits_per_code": float(np.mean(some)),
         "student_first_pass_bits_per_code": float(np.mean(first)),
     }
 
