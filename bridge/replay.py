@@ -30,7 +30,8 @@ class Listener(Generic[S]):
 
         Args:
             tools: Of the engine.
-            from_sample: Session sample of the first audio wanted; None is the splice.
+            from_sample: Session sample of the first audio wanted; None is the splice. At the
+                end or after it nothing is decoded.
         """
         self._tools = tools
         self._from_sample = from_sample
@@ -55,18 +56,29 @@ class Listener(Generic[S]):
             await _news(session)
         yield session.accepted
         assembly = Assembly(job.likeness, job.placement)
-        for block in range(job.placement.first_block, job.placement.end_block):
+        for block in self._blocks(job):
             while (state := job.state_with(block)) is None:
                 if session.progress is not told and session.progress is not None:
                     told = session.progress
                     yield told
                 await _news(session)
+            _check(session)
             made = await self._assembled(assembly, state, block)
             if made is not None:
                 yield made
         while session.done is None:
+            if session.progress is not told and session.progress is not None:
+                told = session.progress
+                yield told
             await _news(session)
         yield session.done
+
+    def _blocks(self, job: Job[S]) -> range:
+        """Return the blocks to decode: all up to the end, or none where no audio is wanted."""
+        end_sample = job.session.info.splice_sample + job.session.info.num_samples
+        if self._from_sample is not None and self._from_sample >= end_sample:
+            return range(0)
+        return range(job.placement.first_block, job.placement.end_block)
 
     async def play(self, take: Take, done: Done) -> AsyncGenerator[AudioBlock | Done, None]:
         """Yield a take's audio, then Done with its lead-in."""
@@ -100,6 +112,11 @@ class Listener(Generic[S]):
 
 async def _news(session: Session) -> None:
     """Return when something has changed, or raise what the job ended with."""
+    _check(session)
+    await session.news.heard()
+
+
+def _check(session: Session) -> None:
+    """Raise what a job ended with: nothing more is decoded of it."""
     if session.over.is_set() and session.error is not None:
         raise session.error
-    await session.news.heard()

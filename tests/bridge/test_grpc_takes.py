@@ -78,6 +78,38 @@ def test_cancel_ends_a_detached_job_and_tells_whoever_watches(serve, connect, si
     assert list(client.takes()) == []
 
 
+def test_once_a_job_is_cancelled_nothing_more_is_decoded_for_whoever_watches(
+    serve, connect, silence
+):
+    made, free, decoding, go_on = (threading.Event() for _ in range(4))
+
+    def at_step(step):
+        if step == 300:
+            made.set()
+            free.wait()
+
+    def at_decode(_):
+        if made.is_set():
+            decoding.set()
+            go_on.wait()
+
+    generator = CountingGenerator(on_step=at_step, on_decode=at_decode)
+    client = connect(serve(generator))
+    job_id = started(client, silence(detached=True, num_samples=2_000_000))
+    assert made.wait(30)
+    # A hundred blocks are there for the taking; one of them is being decoded.
+    watching = client.watch(job_id, 1)
+    assert isinstance(next(watching), Accepted)
+    assert decoding.wait(30)
+    before = generator.calls["decode"]
+    assert client.cancel(job_id).state == bridge_pb2.JOB_STATE_CANCELLED
+    go_on.set()
+    free.set()
+    with pytest.raises(JobCancelledError):
+        list(watching)
+    assert generator.calls["decode"] <= before + 1
+
+
 def test_the_same_key_and_request_mean_the_same_job(serve, connect, silence):
     generator = CountingGenerator()
     client = connect(serve(generator))

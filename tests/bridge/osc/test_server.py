@@ -62,6 +62,14 @@ def test_a_continuation_is_written_and_told(osc, ask, prime):
     assert Path(path).is_relative_to(prime.parent)
 
 
+def test_no_block_is_decoded_a_second_time_for_those_who_are_told_of_a_file(osc, ask, prime):
+    generator = CountingGenerator()
+    asker = ask(osc(generator))
+    asker.send(CONTINUE, "sssss", *FULL)
+    assert asker.until_the_end()[-1][0] == DONE
+    assert generator.decoded == sorted(set(generator.decoded))
+
+
 NUMBERS = (
     ("ssfsf", (97.3, "7/8", 1.0)),
     ("ssdsd", (97.3, "7/8", 1.0)),
