@@ -35,7 +35,7 @@ def start_findings(config: ServerConfig, *, blocked: Verdict) -> tuple[Finding, 
         disk_finding(config.spool),
         *(allowed_finding(folder) for folder in config.allowed),
         *security_findings(config),
-        model_files_finding(config.model),
+        *(model_files_finding(folder) for folder in (config.model, *config.beside)),
         *midi_findings(config),
     )
 

@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,8 @@ from bridge.admission import EngineLimits
 from bridge.app import App
 from bridge.cache import Prefilled
 from bridge.client import Client
+from bridge.commands.checks import start_findings
+from bridge.commands.findings import Verdict
 from bridge.config import private_config
 from bridge.continuation import Continuation
 from bridge.engine import Engine
@@ -236,3 +239,12 @@ def test_a_server_whose_models_share_a_name_does_not_start(tmp_path):
             await app.stop()
 
     run(scenario())
+
+
+def test_a_check_looks_at_every_model(tmp_path):
+    config = replace(private_config(tmp_path / "spool"), beside=(tmp_path / "nowhere",))
+    found = [
+        one for one in start_findings(config, blocked=Verdict.FAIL) if one.name == "model files"
+    ]
+    assert [one.verdict for one in found] == [Verdict.OK, Verdict.FAIL]
+    assert "nowhere" in found[1].found
