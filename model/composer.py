@@ -25,6 +25,8 @@ LOWEST_PITCH = 12
 """Rows below hold the kinds of drums: no music plays there."""
 HIT_KEYS = (36, 38, 42, 49)
 """The drum key that a composed hit of each kind becomes."""
+HEARD_FROM = 0.3
+"""With this chance, held-out works are heard with about as many notes at once as they have."""
 FEATURES = 3 * PITCHES + 1
 """How likely each pitch sounds, whether it is struck, whether it is held, and: heard or sure."""
 
@@ -86,6 +88,17 @@ def heard(likely: Float32[np.ndarray, "steps rows states"]) -> Steps:
     return np.concatenate([likely[..., 0], likely[..., 1], nothing], axis=1)
 
 
+def score_heard(
+    likely: Float32[np.ndarray, "steps rows states"], least: float = HEARD_FROM
+) -> Score:
+    """Return what the listener most likely heard: a pitch is struck where it begins to sound."""
+    sounding, struck = likely[..., 0] > least, likely[..., 1] > least
+    before = np.concatenate([np.zeros_like(sounding[:1]), sounding[:-1]])
+    score = np.where(sounding, np.where(struck | ~before, STRUCK, HELD), OFF).astype(np.int8)
+    score[:, :LOWEST_PITCH] = np.where(struck[:, :LOWEST_PITCH], STRUCK, OFF)
+    return score
+
+
 def score_of(notes: Notes, start_sample: int, num_steps: int, step_samples: int) -> Score:
     """Return the state of each row at each step; a drum is struck in its kind's row."""
     score = np.zeros((num_steps, PITCHES), np.int8)
@@ -108,7 +121,8 @@ class Voice:
     """How composed steps become notes."""
 
     step_samples: int
-    velocity: int = 84
+    velocity: int = 82
+    """The median of the music that the finisher learnt from."""
     program: int = UNNAMED_PROGRAM
 
 

@@ -21,7 +21,15 @@ from model.conditioning.embeddings import normalised
 from model.conditioning.roll import CUES, PITCHES, PLAYED
 from model.config import FinisherConfig
 from model.listening import FEATURES
-from model.tones import BANDS, REGISTERS, band_filters, harmonic_frames, noise_frames
+from model.tones import (
+    BAND_EDGES_HZ,
+    BANDS,
+    REGISTERS,
+    SAMPLE_RATE,
+    band_filters,
+    harmonic_frames,
+    noise_frames,
+)
 
 Latents = Float[Tensor, "batch frames latents"]
 Gates = Float[Tensor, "batch frames pitches"]
@@ -134,6 +142,8 @@ class Material:
     """`listening.step_spectra` of the recorded section."""
     remembered: Bool[Tensor, "batch steps"]
     """Which of its steps there are."""
+    balance: Float[Tensor, "batch bins"] | None = None
+    """What multiplies the amplitude of each bin in drawn frames."""
 
 
 class Finisher(nn.Module):
@@ -199,7 +209,7 @@ class Finisher(nn.Module):
         drawn = given.drawn.unsqueeze(-1).to(given.played)
         x = torch.cat([self.codebook[given.codes], given.played, drawn, loudness], dim=-1)
         x = self.norm(self._refined(self.enter(x.to(self.dtype)), given))
-        gains = self.leave(x).float().clamp(-12, 6).exp()
+        gains = self._balanced(self.leave(x).float().clamp(-12, 6).exp(), given)
         bands = size // 2 + 1
         by_source = gains[..., :-BANDS].unflatten(-1, (REGISTERS + 1, bands)).movedim(2, 1)
         spectrum = (tones * by_source[:, :REGISTERS]).sum(1)
@@ -209,6 +219,17 @@ class Finisher(nn.Module):
             return made
         trust = given.trusted.unsqueeze(-1)
         return made + self._shaped(given.decoded, gains[..., -BANDS:] * trust)
+
+    def _balanced(
+        self, gains: Float[Tensor, "batch frames gains"], given: Material
+    ) -> Float[Tensor, "batch frames gains"]:
+        if given.balance is None:
+            return gains
+        edges = [round(e * self.config.transform_samples / SAMPLE_RATE) for e in BAND_EDGES_HZ]
+        broad = [part.mean(1) for part in given.balance.tensor_split(edges, dim=1)]
+        sources = given.balance.repeat(1, REGISTERS + 1)
+        factors = torch.cat([sources, torch.stack(broad, dim=1)], dim=1).unsqueeze(1)
+        return torch.where(given.drawn.unsqueeze(-1), gains * factors, gains)
 
     def _refined(
         self, x: Float[Tensor, "batch frames width"], given: Material

@@ -1,6 +1,6 @@
 """Codes to audio in canonical blocks: the same samples whoever asks, in whatever order."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float, Float32, Int
 from torch import Tensor
 from torch.nn.functional import pad
 
+from model.bands import balance
 from model.bundle import TOP, Bundle
 from model.conditioning.roll import DRUM_PROGRAM, ROLL_FRAME_SAMPLES, played_of
 from model.finisher import Material, played_by_ear
@@ -28,6 +29,14 @@ RECALLED_STEPS = 172
 """The last 8 s of the prime, as far back as the finisher learnt to recall."""
 Mono = Float32[np.ndarray, " samples"]
 Played = Float[Tensor, "1 frames played"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Likeness:
+    """What the finished shall sound like: spectra to recall, and gains by bin for drawn frames."""
+
+    recalled: Spectra
+    balance: Float[Tensor, "1 bins"] | None = None
 
 
 class Finishing:
@@ -64,7 +73,9 @@ class Finishing:
         recalled = state.spectra[:heard][-RECALLED_STEPS:]
         drawn_from = state.drawn_from - LEAD_FRAMES
         known = _led_in(state.known, LEAD_FRAMES * self._grid.frame_samples)
-        return self.render(state.codes, known, span, drawn_from, recalled)
+        bins = self._bundle.finisher.config.transform_samples // 2 + 1
+        like = Likeness(recalled=recalled, balance=balance(state.weighed, bins))
+        return self.render(state.codes, known, span, drawn_from, like)
 
     @torch.no_grad()
     def render(
@@ -73,12 +84,11 @@ class Finishing:
         known: Known,
         span: tuple[int, int],
         drawn_from: int,
-        recalled: Spectra,
+        like: Likeness,
     ) -> Mono:
         """Return the audio of the top-level frames of a span by the finisher.
 
-        Frames from `drawn_from` on are treated as made by a sampler; `recalled` is what the
-        result shall sound like.
+        Frames from `drawn_from` on are treated as made by a sampler.
         """
         first, frames = span[0], span[1] - span[0]
         end = span[1] + self._grid.finisher_after_frames
@@ -97,7 +107,7 @@ class Finishing:
         # Where drums play alone there is no tune, and the noise is what is wanted.
         alone = _drums_alone(known, first * self._grid.frame_samples)
         trusted = ~(drawn & told) | torch.full_like(told, alone)
-        memory = torch.as_tensor(recalled.astype(np.float32))[None]
+        memory = torch.as_tensor(like.recalled.astype(np.float32))[None]
         material = Material(
             codes=seen,
             played=played,
@@ -106,6 +116,7 @@ class Finishing:
             trusted=trusted,
             memory=memory,
             remembered=torch.ones(memory.shape[:2], dtype=torch.bool),
+            balance=like.balance,
         )
         made = self._bundle.finisher(material, start)
         offset = (first - start) * self._grid.frame_samples

@@ -13,10 +13,11 @@ import torch
 from jaxtyping import Float32
 
 from model.attending import Attending
+from model.balancing import Balancing
 from model.bundle import TOP, Bundle
 from model.composing import Composing
 from model.fast import FastSampler
-from model.finishing import Finishing
+from model.finishing import Finishing, Likeness
 from model.grid import ENCODER_REACH_FRAMES, Grid, grid_of
 from model.hearing import Hearing
 from model.inputs import Inputs
@@ -58,6 +59,7 @@ class StreamingGenerator:
         self._fast = FastSampler(bundle, self.grid, self._inputs)
         self._teacher = TeacherSampler(bundle, self.grid, self._inputs, self._hearing)
         self._finishing = Finishing(bundle, self.grid, self._inputs)
+        self._balancing = Balancing(self.grid, self._finishing)
 
     @property
     def block_samples(self) -> int:
@@ -102,7 +104,7 @@ class StreamingGenerator:
             codes = hearing.encode(state.audio, state.audio_start, chunk)
             state = replace(state, codes=np.concatenate([state.codes, codes]))
             state = self._attending.listened(self._fast.remember(state, codes))
-            state = self._primed(self._forgetting(state))
+            state = self._primed(self._forgetting(self._balancing.weighed(state)))
         return state
 
     def step(self, states: Sequence[TimelineState], plan: SamplingPlan) -> list[Step]:
@@ -145,7 +147,7 @@ class StreamingGenerator:
         frames = len(audio) // self.grid.frame_samples
         if frames == 0:
             return 0.0
-        nothing = np.zeros((0, FEATURES), np.float16)
+        nothing = Likeness(recalled=np.zeros((0, FEATURES), np.float16))
         made = self._finishing.render(codes, nothing_known(), (0, frames), frames, nothing)
         return mel_similarity(torch.as_tensor(made), torch.as_tensor(audio[: len(made)]))
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 from jaxtyping import Int64
 
+from model.attending import GROUP_STEPS
 from model.errors import ConditionError
 from model.state import TimelineState
 from model.values import Known, Notes
@@ -47,6 +48,7 @@ def rewound(state: TimelineState, sample: int, step_samples: int) -> TimelineSta
         drawn_from=min(state.drawn_from, frames),
         spectra=state.spectra[: end // step_samples],
         heard=state.heard[: end // step_samples],
+        weighed=state.weighed[: end // (step_samples * GROUP_STEPS)],
         primed_sample=min(state.primed_sample, end),
     )
 

@@ -23,12 +23,14 @@ Audio = Float32[np.ndarray, " samples"]
 Arrays = dict[str, Shaped[np.ndarray, "..."]]
 Heard = Float16[np.ndarray, "steps rows states"]
 Spectra = Float16[np.ndarray, "steps_recorded features"]
+Weighed = Float32[np.ndarray, "groups sides bands"]
 ROWS, STATES = 128, 2
+SIDES, BANDS = 2, 12
 NO_SPAN = (0, -1)
 """An end before its start stands for None."""
 NEVER = 2**62
 """A frame that no timeline reaches."""
-STATE_VERSION = 4
+STATE_VERSION = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -72,7 +74,8 @@ class TimelineState:
     decodes, whatever makes the rest: so a block decoded while the prime still
     grows is the block decoded later. `spectra` are those of the prime, step by
     step, and `heard` the notes that the listener finds in them where none were
-    given; frames from `drawn_from` on were made by a sampler.
+    given; `weighed` is the power of its bands, as finished again and as recorded;
+    frames from `drawn_from` on were made by a sampler.
     """
 
     known: Known
@@ -87,6 +90,7 @@ class TimelineState:
     drawn_from: int = NEVER
     spectra: Spectra = field(default_factory=lambda: np.zeros((0, FEATURES), np.float16))
     heard: Heard = field(default_factory=lambda: np.zeros((0, ROWS, STATES), np.float16))
+    weighed: Weighed = field(default_factory=lambda: np.zeros((0, SIDES, BANDS), np.float32))
     composed: Composed | None = None
     lower: tuple[Level, ...] = ()
     primed_sample: int = 0
@@ -100,6 +104,7 @@ class TimelineState:
         memory = sum(layer.nbytes for layer in self.memory)
         levels = sum(level.nbytes for level in self.lower)
         heard = self.audio.nbytes + self.codes.nbytes + self.heard.nbytes + self.spectra.nbytes
+        heard += self.weighed.nbytes
         return heard + known + memory + levels + (self.composed.nbytes if self.composed else 0)
 
     @property
@@ -149,6 +154,7 @@ class TimelineState:
             "codes": self.codes,
             "spectra": self.spectra,
             "heard": self.heard,
+            "weighed": self.weighed,
         }
         arrays |= _stack_arrays("memory", self.memory)
         for index, level in enumerate(self.lower):
@@ -194,6 +200,7 @@ def _state_from(arrays: Arrays) -> TimelineState:
         drawn_from=numbers[9],
         spectra=arrays["spectra"],
         heard=arrays["heard"],
+        weighed=arrays["weighed"],
         frame_samples=numbers[4],
         lookahead_frames=numbers[5],
     )

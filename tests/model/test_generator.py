@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 
+from model.bands import balance
 from model.errors import ConditionError
-from model.finishing import _drums_alone
+from model.finishing import Likeness, _drums_alone
 from model.noise import uniform
 from model.values import StemAudio, nothing_known
 from tests.model.tiny import (
@@ -285,10 +286,11 @@ def test_blocks_join_without_a_seam(generator):
     audio = decoded(generator, state)
     render = generator._finishing.render
     frames = len(audio) // FRAME
+    like = Likeness(recalled=state.spectra, balance=balance(state.weighed, 257))
     # A prime's block recalls what lies before it, the rest the whole prime.
     first = -(-PRIME // CHUNK) * CHUNK // FRAME
     span = (first, frames)
-    whole = render(state.codes, state.known, span, state.drawn_from, state.spectra)
+    whole = render(state.codes, state.known, span, state.drawn_from, like)
     np.testing.assert_allclose(audio[first * FRAME :], whole, atol=1e-4)
 
 
