@@ -6,7 +6,7 @@ Knows neither threads nor disk nor wires.
 
 import heapq
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Generic
 from uuid import uuid4
 
@@ -19,7 +19,7 @@ from bridge.errors import (
 )
 from bridge.job import Job
 from bridge.jobs import JobInfo, JobState
-from bridge.ports import Conditions, ModelInfo, S
+from bridge.ports import Conditions, ModelInfo, Quality, S
 from bridge.request import Nothing, Prime, RenderRequest, Source, StoredCodes, TakePoint
 from bridge.scheduler import FairQueue
 from bridge.takes import Take, ground_for
@@ -173,6 +173,14 @@ def check_request(request: RenderRequest, info: ModelInfo) -> None:
         raise UnsupportedError(
             f"the model {info.name} cannot use: {', '.join(missing)}; it can use: {known}"
         )
+
+
+def levelled(request: RenderRequest, info: ModelInfo) -> RenderRequest:
+    """Return the request; where the model keeps the recording's level, none is to be matched."""
+    fast = request.plan.quality is Quality.FAST
+    if info.keeps_level and fast and isinstance(request.source, Prime):
+        return replace(request, level_db=0.0)
+    return request
 
 
 def check_parent(request: RenderRequest, parent: Take, info: ModelInfo) -> None:

@@ -222,6 +222,8 @@ class ModelInfo:
     output_licence: str
     hops: tuple[int, ...] = ()
     """Model samples a code, by level, finest first."""
+    keeps_level: bool = False
+    """Whether what `quality:fast` makes of a prime has its level, so that none is matched."""
     passes: int = 0
     """What a chunk of `quality:fast` is given where a plan says nothing; fewer are cheaper, and
     a plan's `changes` may ask for fewer. 0: there are none to choose."""

@@ -8,7 +8,14 @@ import asyncio
 import logging
 from typing import Generic
 
-from bridge.admission import EngineLimits, check_file, check_parent, check_request, new_info
+from bridge.admission import (
+    EngineLimits,
+    check_file,
+    check_parent,
+    check_request,
+    levelled,
+    new_info,
+)
 from bridge.cache import Prefilled
 from bridge.endings import ended
 from bridge.errors import BridgeError, ConflictError, NotReadyError, UnsupportedError
@@ -124,7 +131,8 @@ class Reception(Generic[S]):
         """Return a job that runs or waits, and is being written down."""
         tools = self._tools_for(request, parent)
         model = tools.generator.info
-        check_request(request, model)
+        check_request, levelled(request, model)
+        request = levelled(request, model)
         if parent is not None:
             check_parent(request, parent, model)
         if prefilled is not None and tools is not self._lineup.named(""):

@@ -268,6 +268,7 @@ def _info_of(model: "StreamingGenerator") -> ModelInfo:
         licence=card.licence,
         output_licence=card.output_licence,
         hops=tuple(model.bundle.config.codec.hop(level) for level in range(len(PHASES))),
+        keeps_level=True,
         passes=_passes_of(model),
     )
 
