@@ -7,9 +7,12 @@ engine and no model.
 """
 
 from collections.abc import Iterator
+from dataclasses import asdict, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from google.protobuf.message import Message
 
 from bridge.errors import InvalidRequestError
 from bridge.ports import Audio, ModelInfo, Quality, StemKind, TimedWord
@@ -120,25 +123,11 @@ def messages_of_event(event: RenderEvent) -> Iterator[bridge_pb2.RenderEvent]:
     """Yield an engine's event as wire events; a large block becomes several."""
     match event:
         case Queued():
-            yield bridge_pb2.RenderEvent(
-                queued=bridge_pb2.Queued(
-                    job_id=event.job_id,
-                    request_id=event.request_id,
-                    position=event.position,
-                    eta_seconds=event.eta_seconds,
-                )
-            )
+            yield bridge_pb2.RenderEvent(queued=bridge_pb2.Queued(**asdict(event)))
         case Accepted():
-            yield bridge_pb2.RenderEvent(accepted=_message_of_accepted(event))
+            yield bridge_pb2.RenderEvent(accepted=bridge_pb2.Accepted(**asdict(event)))
         case Progress():
-            yield bridge_pb2.RenderEvent(
-                progress=bridge_pb2.Progress(
-                    phase=event.phase,
-                    step=event.step,
-                    total_steps=event.total_steps,
-                    eta_seconds=event.eta_seconds,
-                )
-            )
+            yield bridge_pb2.RenderEvent(progress=bridge_pb2.Progress(**asdict(event)))
         case AudioBlock():
             for block in blocks_of(event.samples, event.start_sample, bridge_pb2.ROLE_RESULT):
                 block.underrun = event.underrun
@@ -155,23 +144,11 @@ def event_of(message: bridge_pb2.RenderEvent, num_channels: int) -> RenderEvent:
     """
     match message.WhichOneof("event"):
         case "queued":
-            queued = message.queued
-            return Queued(
-                job_id=queued.job_id,
-                request_id=queued.request_id,
-                position=queued.position,
-                eta_seconds=queued.eta_seconds,
-            )
+            return Queued(**_values(message.queued, Queued))
         case "accepted":
-            return _accepted_of(message.accepted)
+            return Accepted(**_values(message.accepted, Accepted))
         case "progress":
-            progress = message.progress
-            return Progress(
-                phase=progress.phase,
-                step=progress.step,
-                total_steps=progress.total_steps,
-                eta_seconds=progress.eta_seconds,
-            )
+            return Progress(**_values(message.progress, Progress))
         case "audio":
             return AudioBlock(
                 start_sample=message.audio.start_sample,
@@ -201,43 +178,12 @@ def message_of_model(info: ModelInfo) -> bridge_pb2.Model:
 
 def message_of_word(word: TimedWord) -> bridge_pb2.TimedWord:
     """Return a timed word on the wire."""
-    return bridge_pb2.TimedWord(
-        text=word.text,
-        line=word.line,
-        start_sample=word.start_sample,
-        end_sample=word.end_sample,
-        character_samples=word.character_samples,
-    )
+    return bridge_pb2.TimedWord(**asdict(word))
 
 
-def _message_of_accepted(event: Accepted) -> bridge_pb2.Accepted:
-    return bridge_pb2.Accepted(
-        request_id=event.request_id,
-        seed=event.seed,
-        anchor_sample=event.anchor_sample,
-        splice_sample=event.splice_sample,
-        expected_samples=event.expected_samples,
-        codec_fidelity=event.codec_fidelity,
-        advice=event.advice,
-        model=event.model,
-        fingerprint=event.fingerprint,
-        job_id=event.job_id,
-    )
-
-
-def _accepted_of(message: bridge_pb2.Accepted) -> Accepted:
-    return Accepted(
-        request_id=message.request_id,
-        seed=message.seed,
-        anchor_sample=message.anchor_sample,
-        splice_sample=message.splice_sample,
-        expected_samples=message.expected_samples,
-        codec_fidelity=message.codec_fidelity,
-        advice=message.advice,
-        model=message.model,
-        fingerprint=message.fingerprint,
-        job_id=message.job_id,
-    )
+def _values(message: Message, kind: type) -> dict[str, Any]:
+    """Return the fields of a message that is named and typed as a dataclass is."""
+    return {item.name: getattr(message, item.name) for item in fields(kind)}
 
 
 def _message_of_done(event: Done) -> bridge_pb2.Done:
@@ -273,10 +219,6 @@ def _done_of(message: bridge_pb2.Done, num_channels: int) -> Done:
 
 
 def _word_of(message: bridge_pb2.TimedWord) -> TimedWord:
-    return TimedWord(
-        text=message.text,
-        line=message.line,
-        start_sample=message.start_sample,
-        end_sample=message.end_sample,
-        character_samples=tuple(message.character_samples),
-    )
+    values = _values(message, TimedWord)
+    values["character_samples"] = tuple(message.character_samples)
+    return TimedWord(**values)

@@ -4,11 +4,12 @@ Dispatch, argument checks, `docs/osc.md` and OSCQuery all read this table.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 from bridge.osc import render, values
-from bridge.osc.call import Access, Row
+from bridge.osc.answers import Answer
+from bridge.osc.call import Access, Call, Row
 from bridge.osc.clients import NODES, Node, Scope
 from bridge.osc.desk import MARKS, MAX_PAGE, Desk
 from bridge.osc.values import Kind, Parameter
@@ -131,10 +132,6 @@ _MUSIC: Final = tuple(
 )
 
 
-def _method(node: Node, verb: str) -> str:
-    return f"/jukebox/{node.scope}/{verb}/{node.name}"
-
-
 def _value(node: Node) -> Parameter:
     return replace(node.known.parameter, clears=node.scope is not Scope.SERVER)
 
@@ -152,51 +149,50 @@ def _plain(node: Node) -> Row:
     )
 
 
-def _get(node: Node) -> Row:
-    return Row(
-        address=_method(node, "get"),
-        does=f"tells {node.path}",
-        handler=Desk.get,
-        answers=f"`{node.path}` with the value",
-        node=node,
-    )
+@dataclass(frozen=True, slots=True)
+class _Method:
+    """What may be done with a property, by an address of its own; `{}` is the property's."""
+
+    name: str
+    does: str
+    handler: Callable[[Desk, Call], Sequence[Answer]]
+    answers: str
+    sets: bool = False
+
+    def row(self, node: Node) -> Row:
+        """Return the address for one property."""
+        return Row(
+            address=f"/jukebox/{node.scope}/{self.name}/{node.name}",
+            does=self.does.format(node.path),
+            handler=self.handler,
+            parameters=(_value(node),) if self.sets else (),
+            answers=self.answers.format(node.path),
+            node=node,
+        )
 
 
-def _set(node: Node) -> Row:
-    return Row(
-        address=_method(node, "set"),
-        does=f"sets {node.path}; an empty text sets the default again",
-        handler=Desk.set,
-        parameters=(_value(node),),
-        answers=f"`{node.path}` with the value now",
-        node=node,
-    )
-
-
-def _start_listen(node: Node) -> Row:
-    return Row(
-        address=_method(node, "start_listen"),
-        does=f"tells {node.path} now and after each change",
-        handler=Desk.start_listen,
-        answers=f"`{node.path}` with the value",
-        node=node,
-    )
-
-
-def _stop_listen(node: Node) -> Row:
-    return Row(
-        address=_method(node, "stop_listen"),
-        does=f"tells {node.path} no more",
-        handler=Desk.stop_listen,
-        answers="done",
-        node=node,
-    )
+_METHODS: Final = (
+    _Method("get", "tells {}", Desk.get, "`{}` with the value"),
+    _Method(
+        "set",
+        "sets {}; an empty text sets the default again",
+        Desk.set,
+        "`{}` with the value now",
+        sets=True,
+    ),
+    _Method(
+        "start_listen",
+        "tells {} now and after each change",
+        Desk.start_listen,
+        "`{}` with the value",
+    ),
+    _Method("stop_listen", "tells {} no more", Desk.stop_listen, "done"),
+)
 
 
 def _rows_of(node: Node) -> Sequence[Row]:
-    settable: tuple[Callable[[Node], Row], ...] = (_plain, _get, _set, _start_listen, _stop_listen)
-    told: tuple[Callable[[Node], Row], ...] = (_plain, _get, _start_listen, _stop_listen)
-    return [make(node) for make in (told if node.scope is Scope.SERVER else settable)]
+    methods = [one for one in _METHODS if not (one.sets and node.scope is Scope.SERVER)]
+    return [_plain(node), *(one.row(node) for one in methods)]
 
 
 VERB_ROWS: Final = (*_SMALL, *_MUSIC, *_TAKES)
