@@ -10,9 +10,10 @@ A plugin that fails is replaced by its own delay and reported; the music goes on
 Knows neither beats nor sessions, nor where audio comes from.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -24,6 +25,7 @@ MAX_SAMPLE_RATE = 192_000
 MAX_CHANNELS = 8
 MAX_LATENCY_SECONDS = 10
 _PIECE_SAMPLES = 8192
+_SILENT_PEAK = 10 ** (-90 / 20)
 # What Python code and pedalboard's C++ raise when a plugin cannot go on.
 _FAULTS = (RuntimeError, ValueError, TypeError, ArithmeticError, LookupError, MemoryError, OSError)
 
@@ -51,7 +53,7 @@ def load_chain(path: Path, *, sample_rate: int, num_channels: int) -> "Chain":
     Raises:
         PluginHostError: The file, a plugin, a parameter or the audio format is refused.
     """
-    _check_format(sample_rate, num_channels)
+    check_format(sample_rate, num_channels)
     plugins = [load_plugin(spec, sample_rate=sample_rate) for spec in read_chain_file(path)]
     return Chain(plugins, sample_rate=sample_rate, num_channels=num_channels)
 
@@ -60,9 +62,27 @@ class Chain:
     """Plugins in series, for one stream at a time and one thread at a time."""
 
     def __init__(
-        self, plugins: Sequence[LoadedPlugin], *, sample_rate: int, num_channels: int
+        self,
+        plugins: Sequence[LoadedPlugin],
+        *,
+        sample_rate: int,
+        num_channels: int,
+        watch: Callable[[int], None] = lambda _: None,
     ) -> None:
-        _check_format(sample_rate, num_channels)
+        """Fill every plugin with silence.
+
+        Args:
+            plugins: In the order in which audio passes them.
+            sample_rate: In Hz.
+            num_channels: Of every block.
+            watch: Told the place of the plugin that is about to work, and -1 after the last.
+
+        Raises:
+            AudioFormatError: A rate or a channel count that no chain takes.
+            PluginLoadError: A plugin that does not run so.
+        """
+        check_format(sample_rate, num_channels)
+        self._watch = watch
         self.plugins = tuple(plugins)
         self.sample_rate = sample_rate
         self.num_channels = num_channels
@@ -74,7 +94,12 @@ class Chain:
     @property
     def latency_samples(self) -> int:
         """By how many samples the output is late; the same for any block size."""
-        return sum(stage.latency_samples for stage in self._stages)
+        return sum(self.latencies)
+
+    @property
+    def latencies(self) -> tuple[int, ...]:
+        """By how many samples each plugin is late."""
+        return tuple(stage.latency_samples for stage in self._stages)
 
     @property
     def reports(self) -> list[Report]:
@@ -90,27 +115,30 @@ class Chain:
         Raises:
             AudioFormatError: Not float32 of shape (num_channels, samples), or not finite.
         """
-        _check_block(samples, self.num_channels)
+        check_block(samples, self.num_channels)
         out = np.empty(samples.shape, np.float32)
         for start in range(0, samples.shape[1], _PIECE_SAMPLES):
             piece = slice(start, start + _PIECE_SAMPLES)
             out[:, piece] = self._through(np.ascontiguousarray(samples[:, piece]))
         return out
 
-    def render(self, samples: Samples) -> Samples:
-        """Return the whole processed: as long as given, and no longer late.
+    def render(self, samples: Samples, *, tail_seconds: float = 0.0) -> Samples:
+        """Return the whole processed, no longer late: as long as given, and its tail.
 
         The chain is reset first and fed silence at the end, so the plugins' delay is
-        cut off at the front. What still rings after the end is not part of the result.
+        cut off at the front.
+
+        Args:
+            samples: The whole.
+            tail_seconds: At most so much of what still rings after the end is kept; it ends
+                earlier where it falls under -90 dBFS.
 
         Raises:
             AudioFormatError: Not float32 of shape (num_channels, samples), or not finite.
         """
-        _check_block(samples, self.num_channels)
+        check_block(samples, self.num_channels)
         self.reset()
-        latency = self.latency_samples
-        fed = np.pad(samples, ((0, 0), (0, latency)))
-        return np.ascontiguousarray(self.process(fed)[:, latency:])
+        return rendered(self, samples, tail_seconds)
 
     def reset(self) -> None:
         """Forget all audio and all reports, and give bypassed plugins another chance.
@@ -120,13 +148,17 @@ class Chain:
         self._reports.clear()
         self._fed_samples = 0
         for position, stage in enumerate(self._stages):
+            self._watch(position)
             reason = stage.fill()
             if reason is not None:
                 self._report(position, reason)
+        self._watch(-1)
 
     def _fill(self) -> None:
-        for stage in self._stages:
+        for position, stage in enumerate(self._stages):
+            self._watch(position)
             reason = stage.fill()
+            self._watch(-1)
             if reason is not None:
                 message = (
                     f"{stage.name} does not run at {self.sample_rate} Hz"
@@ -136,9 +168,11 @@ class Chain:
 
     def _through(self, piece: Samples) -> Samples:
         for position, stage in enumerate(self._stages):
+            self._watch(position)
             piece, reason = stage.process(piece)
             if reason is not None:
                 self._report(position, reason)
+        self._watch(-1)
         self._fed_samples += piece.shape[1]
         return piece
 
@@ -148,6 +182,35 @@ class Chain:
             plugin=name, position=position, start_sample=self._fed_samples, reason=reason
         )
         self._reports.append(report)
+
+
+class BlockProcessor(Protocol):
+    """What takes audio block by block and is late by a known number of samples."""
+
+    sample_rate: int
+    num_channels: int
+
+    @property
+    def latency_samples(self) -> int:
+        """By how many samples the output is late."""
+        ...
+
+    def process(self, samples: Samples) -> Samples:
+        """Return the processed block, as long as the one given."""
+        ...
+
+
+def rendered(chain: BlockProcessor, samples: Samples, tail_seconds: float) -> Samples:
+    """Return the whole processed by a chain that has heard nothing, as `Chain.render` says."""
+    latency = chain.latency_samples
+    fed = np.pad(samples, ((0, 0), (0, latency)))
+    parts = [chain.process(fed)[:, latency:]]
+    silence = np.zeros((chain.num_channels, _PIECE_SAMPLES), np.float32)
+    left = round(tail_seconds * chain.sample_rate)
+    while left > 0 and float(np.max(np.abs(parts[-1]), initial=0.0)) >= _SILENT_PEAK:
+        parts.append(chain.process(silence[:, :left]))
+        left -= parts[-1].shape[1]
+    return np.ascontiguousarray(np.concatenate(parts, axis=1))
 
 
 class _Stage:
@@ -227,7 +290,12 @@ def _fault(wet: Samples, expected: Samples) -> str | None:
     return f"returned {finite.size - int(finite.sum())} values that are not finite"
 
 
-def _check_format(sample_rate: int, num_channels: int) -> None:
+def check_format(sample_rate: int, num_channels: int) -> None:
+    """Refuse a rate or a channel count that no chain takes.
+
+    Raises:
+        AudioFormatError: The value, the limit and the unit.
+    """
     if not MIN_SAMPLE_RATE <= sample_rate <= MAX_SAMPLE_RATE:
         limit = f"{MIN_SAMPLE_RATE} to {MAX_SAMPLE_RATE}"
         message = f"sample rate {sample_rate} Hz, must be {limit} Hz"
@@ -238,7 +306,12 @@ def _check_format(sample_rate: int, num_channels: int) -> None:
         raise AudioFormatError(message, value=num_channels, limit=limit, unit="channels")
 
 
-def _check_block(samples: Samples, num_channels: int) -> None:
+def check_block(samples: Samples, num_channels: int) -> None:
+    """Refuse a block that no plugin should see.
+
+    Raises:
+        AudioFormatError: Not float32 of shape (num_channels, samples), or not finite.
+    """
     if samples.dtype != np.float32:
         message = f"block of {samples.dtype}, must be float32"
         raise AudioFormatError(message, value=str(samples.dtype), limit="float32")

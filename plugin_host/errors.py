@@ -21,6 +21,16 @@ class PluginHostError(Exception):
         self.limit = limit
         self.unit = unit
 
+    def __reduce__(self) -> tuple[object, tuple[object, ...]]:
+        """Return how another process raises it again."""
+        return _again, (type(self), str(self), self.value, self.limit, self.unit)
+
+
+def _again(
+    kind: type[PluginHostError], message: str, value: object, limit: object, unit: str
+) -> PluginHostError:
+    return kind(message, value=value, limit=limit, unit=unit)
+
 
 class ChainFileError(PluginHostError):
     """A chain file cannot be read, or does not have the documented form."""
@@ -44,3 +54,7 @@ class UnknownParameterError(ParameterError):
 
 class AudioFormatError(PluginHostError):
     """A sample rate, channel count or block that the chain does not take."""
+
+
+class PluginCrashError(PluginHostError):
+    """A plugin took its process with it, or hung, and what was asked of it cannot be done."""

@@ -3,9 +3,11 @@
 A chain file is JSON of one form, and whatever else it holds is refused:
 
     {"plugins": [{"plugin": "Reverb", "parameters": {"room_size": 0.3}},
-                 {"plugin": "folder/x.vst3", "name": "one of several", "parameters": {}}]}
+                 {"plugin": "folder/x.vst3", "name": "one of several", "parameters": {},
+                  "preset": "sound.vstpreset", "state": "sound.state"}]}
 
-A relative `.vst3` path starts at the file's folder. Knows nothing of audio blocks.
+A relative path starts at the file's folder. A state is what `raw_state` gave; then the
+preset is read, then parameters are set. Knows nothing of audio blocks.
 """
 
 import json
@@ -82,6 +84,8 @@ class PluginSpec:
     path: Path | None = None
     name: str | None = None
     parameters: Mapping[str, Setting] = field(default_factory=dict[str, Setting])
+    preset: Path | None = None
+    state: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,12 +147,85 @@ def _load_vst3(spec: PluginSpec, path: Path, sample_rate: int) -> LoadedPlugin:
     except (ImportError, ValueError, RuntimeError) as error:
         message = f"{path}: {error}"
         raise PluginLoadError(message, value=str(path), limit="a VST3 effect") from error
-    parameters = tuple(_described(plugin))
-    values = check_settings(plugin.name, parameters, spec.parameters, sample_rate)
-    for parameter in parameters:
-        if parameter.name in values:
-            _set_on_vst3(plugin, parameter, values[parameter.name])
-    return LoadedPlugin(name=plugin.name, plugin=cast("AudioPlugin", plugin), parameters=parameters)
+    loaded = LoadedPlugin(
+        name=plugin.name,
+        plugin=cast("AudioPlugin", plugin),
+        parameters=tuple(_described(plugin)),
+    )
+    if spec.state is not None:
+        set_state(loaded, _bytes_of(spec.state))
+    if spec.preset is not None:
+        load_preset(loaded, spec.preset)
+    set_parameters(loaded, spec.parameters, sample_rate)
+    return loaded
+
+
+def set_parameters(loaded: LoadedPlugin, settings: Mapping[str, Setting], sample_rate: int) -> None:
+    """Set parameters of an open plugin, in their own units.
+
+    Raises:
+        ParameterError: A parameter is unknown, out of range, or not kept.
+    """
+    values = check_settings(loaded.name, loaded.parameters, settings, sample_rate)
+    plugin: object = loaded.plugin
+    for parameter in loaded.parameters:
+        if parameter.name in values and isinstance(plugin, pedalboard.Chain):
+            setattr(plugin[0], parameter.name, values[parameter.name])
+        elif parameter.name in values:
+            _set_on_vst3(_vst3(loaded), parameter, values[parameter.name])
+
+
+def state_of(loaded: LoadedPlugin) -> bytes:
+    """Return all that an open plugin remembers, as it stores it.
+
+    Raises:
+        PluginLoadError: It is no VST3 plugin.
+    """
+    return _vst3(loaded).raw_state
+
+
+def set_state(loaded: LoadedPlugin, state: bytes) -> None:
+    """Let an open plugin remember what `state_of` gave.
+
+    Raises:
+        PluginLoadError: It is no VST3 plugin, or refuses.
+    """
+    plugin = _vst3(loaded)
+    try:
+        plugin.raw_state = state
+    except (ValueError, RuntimeError) as error:
+        message = f"{loaded.name} refuses a state of {len(state)} bytes: {error}"
+        raise PluginLoadError(message, value=len(state), limit="its own state") from error
+
+
+def load_preset(loaded: LoadedPlugin, path: Path) -> None:
+    """Let an open plugin read a `.vstpreset` file.
+
+    Raises:
+        PluginLoadError: It is no VST3 plugin, or refuses the file.
+    """
+    plugin = _vst3(loaded)
+    try:
+        plugin.load_preset(str(path))
+    except (ImportError, ValueError, RuntimeError, OSError) as error:
+        message = f"{loaded.name} refuses the preset {path}: {error}"
+        raise PluginLoadError(message, value=str(path), limit="a .vstpreset of its own") from error
+
+
+def _vst3(loaded: LoadedPlugin) -> pedalboard.VST3Plugin:
+    plugin: object = loaded.plugin
+    if isinstance(plugin, pedalboard.VST3Plugin):
+        return plugin
+    message = f"{loaded.name} is built in: it has neither states nor presets"
+    raise PluginLoadError(message, value=loaded.name, limit="a VST3 plugin")
+
+
+def _bytes_of(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        message = f"{path}: {error.strerror}"
+        raise PluginLoadError(message, value=str(path), limit="a readable file") from error
 
 
 def _check_sub_plugin(path: Path, name: str | None) -> None:
@@ -232,13 +309,20 @@ def _object(value: object, where: str, known: set[str]) -> dict[str, object]:
 
 def _spec(entry: object, index: int, folder: Path) -> PluginSpec:
     where = f"plugins[{index}]"
-    found = _object(entry, where, {"plugin", "name", "parameters"})
+    found = _object(entry, where, {"plugin", "name", "parameters", "preset", "state"})
     plugin = _text(found.get("plugin"), f"{where}.plugin")
     is_vst3 = plugin.endswith(_VST3_SUFFIX)
     name = _text(found["name"], f"{where}.name") if "name" in found else None
-    if name is not None and not is_vst3:
-        message = f"{where}.name: {plugin} is no VST3 file and holds no other plugins"
-        raise ChainFileError(message, value=name, limit="a .vst3 path")
+    files = {
+        key: folder / _text(found[key], f"{where}.{key}")
+        for key in ("preset", "state")
+        if key in found
+    }
+    if not is_vst3:
+        for key in ("name", *files):
+            if key in found:
+                message = f"{where}.{key}: {plugin} is no VST3 file and has none"
+                raise ChainFileError(message, value=found[key], limit="a .vst3 path")
     if not is_vst3:
         _check_known(plugin)
     return PluginSpec(
@@ -246,6 +330,7 @@ def _spec(entry: object, index: int, folder: Path) -> PluginSpec:
         path=folder / plugin if is_vst3 else None,
         name=name,
         parameters=_settings(found.get("parameters", {}), f"{where}.parameters"),
+        **files,
     )
 
 

@@ -10,7 +10,9 @@ from bridge.ports import Audio
 
 
 def open_chain(path: Path, sample_rate: int, num_channels: int) -> Callable[[Audio], Audio]:
-    """Return what runs whole audio through the plugins of a chain file, without their delay.
+    """Return what runs whole audio, once, through the plugins of a chain file, without their delay.
+
+    They live in a process of their own: a crash of theirs is an error, and no more.
 
     Raises:
         InvalidRequestError: The file or a parameter of it.
@@ -18,10 +20,11 @@ def open_chain(path: Path, sample_rate: int, num_channels: int) -> Callable[[Aud
         NotReadyError: A plugin that cannot be opened; from the call, one that failed on the way.
     """
     with translated_errors():
-        chain = plugin_host.load_chain(path, sample_rate=sample_rate, num_channels=num_channels)
+        specs = plugin_host.read_chain_file(path)
+        chain = plugin_host.IsolatedChain(specs, sample_rate=sample_rate, num_channels=num_channels)
 
     def render(audio: Audio) -> Audio:
-        with translated_errors():
+        with chain, translated_errors():
             wet = chain.render(audio)
         for report in chain.reports:
             raise NotReadyError(
