@@ -3,7 +3,7 @@
 Knows no synthesiser: what comes out are notes at sample positions with programs.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Int64
@@ -14,6 +14,8 @@ from model.data.score import BAR_QUARTERS, Part, Score, ScoreNote
 
 RENDER_GRID_SAMPLES = 64
 SOLO_SHARE = 0.4
+PEDAL_SHARE = 1 / 3
+_PIANOS = range(6)
 MIN_NOTES = 8
 _LONGEST_REST = 1 / 3
 _MAX_PARTS = 5
@@ -179,11 +181,11 @@ def _perform(
         if note.onset_quarters < end
         and note.onset_quarters + note.duration_quarters > timeline.start_quarters
     ]
-    drums = voice.program == DRUM_PROGRAM
+    drums, pedal = voice.program == DRUM_PROGRAM, _pedal_quarters(rng, voice.program)
     jitter = rng.normal(0, 0.002 if drums else 0.004, len(heard)) * SAMPLE_RATE
     velocities = _velocities(rng, heard)
     rows = [
-        _row(note, timeline, late, (0 if drums else shift, velocity))
+        _row(_pedalled(note, pedal), timeline, late, (0 if drums else shift, velocity))
         for note, late, velocity in zip(heard, jitter, velocities, strict=True)
     ]
     return SoundingPart(
@@ -193,6 +195,22 @@ def _perform(
         kit=voice.kit,
         notes=_without_overlaps(rows, timeline.num_samples),
     )
+
+
+def _pedal_quarters(rng: np.random.Generator, program: int) -> float:
+    """Return how often the sustain pedal is changed, 0 where it is never down."""
+    if program not in _PIANOS or rng.random() >= PEDAL_SHARE:
+        return 0.0
+    return float(rng.choice([1.0, 2.0, 2.0, 4.0]))
+
+
+def _pedalled(note: ScoreNote, pedal_quarters: float) -> ScoreNote:
+    """Return a note that sounds on until the pedal is changed."""
+    if not pedal_quarters:
+        return note
+    end = note.onset_quarters + note.duration_quarters
+    up = np.ceil(end / pedal_quarters - 1e-6) * pedal_quarters
+    return replace(note, duration_quarters=float(up) - note.onset_quarters)
 
 
 def _velocities(rng: np.random.Generator, notes: list[ScoreNote]) -> list[int]:

@@ -1,12 +1,15 @@
-"""Rooms, tone and noise. All but the noise is linear, so stems still sum to the mix."""
+"""Rooms, tone, microphones and noise. All but the noise is linear: stems still sum to the mix."""
 
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float32
 from pedalboard import (
+    HighpassFilter,
     HighShelfFilter,
+    LowpassFilter,
     LowShelfFilter,
+    PeakFilter,
     Pedalboard,  # pyright: ignore[reportPrivateImportUsage]
     Reverb,
 )
@@ -14,6 +17,9 @@ from pedalboard import (
 from model.data.dataset import SAMPLE_RATE
 
 AUGMENTED_SHARE = 1 / 3
+MICROPHONE_SHARE = 0.5
+"""Of these so many sound as through a small microphone: thin below, dull above, forward between."""
+PRESENCE_HZ = 3500
 
 
 def draw_augmentation(rng: np.random.Generator) -> dict[str, float]:
@@ -24,6 +30,10 @@ def draw_augmentation(rng: np.random.Generator) -> dict[str, float]:
     if rng.random() < 0.7:
         settings["room_size"] = round(float(rng.uniform(0.05, 0.5)), 3)
         settings["wet"] = round(float(rng.uniform(0.04, 0.2)), 3)
+    if rng.random() < MICROPHONE_SHARE:
+        settings["low_cut_hz"] = round(float(rng.uniform(40, 200)), 1)
+        settings["high_cut_hz"] = round(4000 * 3.5 ** float(rng.uniform()), 0)
+        settings["presence_db"] = round(float(rng.uniform(-3, 6)), 2)
     if rng.random() < 0.6:
         settings["noise_dbfs"] = round(float(rng.uniform(-60, -45)), 1)
     return settings
@@ -38,6 +48,11 @@ def colour(
         half = settings["tilt_db"] / 2
         plugins.append(LowShelfFilter(cutoff_frequency_hz=300, gain_db=-half))
         plugins.append(HighShelfFilter(cutoff_frequency_hz=3000, gain_db=half))
+    if "low_cut_hz" in settings:
+        plugins.append(HighpassFilter(cutoff_frequency_hz=settings["low_cut_hz"]))
+        plugins.append(LowpassFilter(cutoff_frequency_hz=settings["high_cut_hz"]))
+        presence = settings["presence_db"]
+        plugins.append(PeakFilter(cutoff_frequency_hz=PRESENCE_HZ, gain_db=presence, q=0.8))
     if "wet" in settings:
         wet = settings["wet"]
         room = settings["room_size"]

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from model.data import arrange as arrangement
 from model.data import build as pipeline
 from model.data.arrange import RENDER_GRID_SAMPLES, SoundingPart, arrange
 from model.data.augment import colour, draw_augmentation, noise
@@ -274,6 +275,18 @@ def test_arranged_notes_can_be_rendered_exactly(seed):
             assert (of_pitch[1:, 0] >= of_pitch[:-1, 1]).all()
 
 
+def test_a_pedal_holds_notes_until_it_is_changed():
+    note = ScoreNote(1.0, 0.5, 60)
+    assert arrangement._pedalled(note, 0.0) == note
+    assert arrangement._pedalled(note, 2.0) == ScoreNote(1.0, 1.0, 60)
+    assert arrangement._pedalled(note, 4.0) == ScoreNote(1.0, 3.0, 60)
+    assert arrangement._pedalled(ScoreNote(0.0, 2.0, 60), 2.0) == ScoreNote(0.0, 2.0, 60)
+    rng = np.random.default_rng(0)
+    assert {arrangement._pedal_quarters(rng, 48) for _ in range(20)} == {0.0}
+    used = [arrangement._pedal_quarters(rng, 0) for _ in range(300)]
+    assert 60 < sum(quarters > 0 for quarters in used) < 140
+
+
 def test_a_short_tune_is_repeated_through_the_excerpt():
     result = arrange(np.random.default_rng(0), score_of(TUNE), EXCERPT_SAMPLES)
     assert result.is_full(EXCERPT_SAMPLES)
@@ -308,6 +321,7 @@ def test_rooms_and_tone_are_linear_so_stems_still_sum():
     rng = np.random.default_rng(0)
     left, right = rng.standard_normal((2, 20_000)).astype(np.float32) * np.float32(0.1)
     settings = {"tilt_db": 3.0, "room_size": 0.4, "wet": 0.2}
+    settings |= {"low_cut_hz": 120.0, "high_cut_hz": 6000.0, "presence_db": 4.0}
     together = colour(left + right, settings)
     np.testing.assert_allclose(
         colour(left, settings) + colour(right, settings), together, atol=1e-5
@@ -319,6 +333,7 @@ def test_a_third_is_augmented_and_noise_has_the_level_it_says():
     rng = np.random.default_rng(0)
     drawn = [draw_augmentation(rng) for _ in range(900)]
     assert 240 < sum(map(bool, drawn)) < 360
+    assert 90 < sum("low_cut_hz" in settings for settings in drawn) < 210
     hiss = noise(rng, 50_000, {"noise_dbfs": -50.0})
     assert hiss is not None
     assert 20 * np.log10(hiss.std()) == pytest.approx(-50.0, abs=0.01)
