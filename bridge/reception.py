@@ -131,7 +131,7 @@ class Reception(Generic[S]):
         """Return a job that runs or waits, and is being written down."""
         tools = self._tools_for(request, parent)
         model = tools.generator.info
-        check_request, levelled(request, model)
+        check_request(request, model)
         request = levelled(request, model)
         if parent is not None:
             check_parent(request, parent, model)
