@@ -1,7 +1,7 @@
 """Measures the autoregressive prior: codes per second against memory's limit and a plain loop.
 
     python benchmarks/sampling.py [--shapes 512x24,1024x24,1b-8] [--rounds 5] [--codes 24]
-        [--batches 1,4,8] [--weights half,bfloat16,float32] [--huge-pages] [--json]
+        [--batches 1,4,8] [--weights half,bfloat16,float32] [--small-pages] [--json]
 
 Random weights, one thread, from the middle of the context on. Rows of the table are one shape at
 one batch size; every round measures, one after the other,
@@ -14,16 +14,13 @@ one batch size; every round measures, one after the other,
 
 Figures are medians over rounds of each round's median step; ratios are medians of each round's
 ratio, so that what else the machine does falls out. `processor` counts the thread's own time,
-`wall` all time. With --huge-pages it runs with `GLIBC_TUNABLES=glibc.malloc.hugetlb=1`, as a
-server can (Linux): packed weights, and the buffer that the limit is read from, then lie on large
-pages.
+`wall` all time. Weights, and the buffer that the limit is read from, lie on large pages, as a
+server's do (`model.pages`), unless --small-pages is given.
 """
 
 import argparse
 import json
 import math
-import os
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -38,14 +35,13 @@ from torch import Tensor
 
 from model.config import LabelConfig, PriorConfig, TransformerConfig
 from model.noise import choose
+from model.pages import use_large_pages
 from model.prior import Prior
 from model.published.linear import Precision
 from model.published.prior import PackedPrior
 from model.released import PRIOR_1B_LYRICS
 from model.transformer import Attention, Layer
 
-TUNABLES: Final = "GLIBC_TUNABLES"
-HUGE_PAGES: Final = "glibc.malloc.hugetlb=1"
 READ_BYTES: Final = 256 * 2**20
 LABELS: Final = LabelConfig(artists=64, genres=32)
 
@@ -229,35 +225,42 @@ def read_speed(buffer: Tensor) -> float:
     return best
 
 
-def measure(
-    name: str, precision: Precision, batches: Sequence[int], rounds: int, codes: int
-) -> list[Row]:
+@dataclass(frozen=True, slots=True, eq=False)
+class Bench:
+    """Everything of one shape that a measurement reads."""
+
+    shape: str
+    weights: str
+    prior: Prior
+    packed: PackedPrior
+    buffer: Tensor
+    """What the limit is read from."""
+
+
+def measure(bench: Bench, batches: Sequence[int], rounds: int, codes: int) -> list[Row]:
     """Return the rows of one shape."""
-    config = SHAPES[name]
-    prior = Prior(config).eval().requires_grad_(False)
-    first = config.transformer.frames // 2
-    packed = PackedPrior(prior, precision)
-    ways = {batch: Ours(packed, batch, first) for batch in batches}
-    loop, buffer = PlainLoop(prior), torch.randn(READ_BYTES // 4)
-    plain = plain_step(prior, loop)
+    first = bench.prior.config.transformer.frames // 2
+    ways = {batch: Ours(bench.packed, batch, first) for batch in batches}
+    loop = PlainLoop(bench.prior)
+    plain = plain_step(bench.prior, loop)
     made: dict[int, list[Round]] = {batch: [] for batch in batches}
     for _ in range(rounds):
         loop.fill(first)
         timed(plain, 2)
         slow = timed(plain, codes)
         for batch, way in ways.items():
-            speed = read_speed(buffer)
+            speed = read_speed(bench.buffer)
             way.begin()
             timed(way.step, 2)
             clocks = timed(way.step, codes)
             made[batch].append(Round(ours=clocks, plain=slow, limit=way.nbytes / speed))
-    return [_row(name, precision, batch, way.nbytes, made[batch]) for batch, way in ways.items()]
+    return [_row(bench, batch, way.nbytes, made[batch]) for batch, way in ways.items()]
 
 
-def _row(name: str, precision: Precision, batch: int, nbytes: int, rounds: list[Round]) -> Row:
+def _row(bench: Bench, batch: int, nbytes: int, rounds: list[Round]) -> Row:
     return Row(
-        shape=name,
-        weights=str(precision),
+        shape=bench.shape,
+        weights=bench.weights,
         batch=batch,
         step_mb=nbytes / 1e6,
         read_gb_s=median(nbytes / made.limit for made in rounds) / 1e9,
@@ -312,19 +315,20 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--codes", type=int, default=24, help="steps in each round")
     parser.add_argument("--json", action="store_true")
-    parser.add_argument("--huge-pages", action="store_true", help="Linux: weights on large pages")
+    parser.add_argument("--small-pages", action="store_true", help="leave weights where they are")
     given = parser.parse_args()
-    if given.huge_pages and os.environ.get(TUNABLES) != HUGE_PAGES:
-        # glibc reads it once, when the process starts.
-        os.environ[TUNABLES] = HUGE_PAGES
-        os.execv(sys.executable, [sys.executable, *sys.argv])
     torch.set_num_threads(1)
     torch.set_grad_enabled(False)
     rows: list[Row] = []
     for precision in given.weights.split(","):
         for name in given.shapes.split(","):
             batches = [int(batch) for batch in given.batches.split(",")]
-            rows += measure(name, Precision(precision), batches, given.rounds, given.codes)
+            prior = Prior(SHAPES[name]).eval().requires_grad_(False)
+            packed = PackedPrior(prior, Precision(precision))
+            bench = Bench(name, precision, prior, packed, torch.randn(READ_BYTES // 4))
+            if not given.small_pages:
+                use_large_pages()
+            rows += measure(bench, batches, given.rounds, given.codes)
     console = Console(width=140)
     if given.json:
         console.print_json(json.dumps([asdict(row) for row in rows]))

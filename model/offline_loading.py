@@ -19,6 +19,7 @@ from model.errors import CheckpointError
 from model.folders import read_table
 from model.imported import KIND, ImportedModel, Shards, load_labels
 from model.offline import LoadLevel, OfflineGenerator
+from model.pages import use_large_pages
 from model.prior import Prior
 from model.published.alignment import Head
 from model.published.level import PublishedLevel
@@ -34,7 +35,7 @@ from model.trained import (
 )
 from model.upsampler import Upsampler
 
-KERNELS: Final = "offline-1"
+KERNELS: Final = "offline-2"
 """Changes whenever the arithmetic does: part of the fingerprint."""
 HEADS: Final[dict[str, Head]] = {
     "5b_lyrics": Head(layer=68, head=2),
@@ -102,7 +103,9 @@ def level_loader(model: ImportedModel, sizes: SystemSizes, precision: Precision)
         module = empty_module(config_of(model, part))
         load_published(module, Shards.of(model, part), _MAPS[precision])
         assert isinstance(module, Prior | Upsampler)
-        return PublishedLevel(module, sizes.level(level), precision=precision, release=True)
+        made = PublishedLevel(module, sizes.level(level), precision=precision, release=True)
+        use_large_pages()
+        return made
 
     return load
 

@@ -26,11 +26,14 @@ class Quantizer(nn.Module):
         self.register_buffer("counts", torch.zeros(codebook_size), persistent=False)
 
     def encode(self, latents: Float[Tensor, "batch width frames"]) -> Int[Tensor, "batch frames"]:
-        """Return the nearest row of each latent, by squared distance in float32."""
+        """Return the nearest row of each latent, by squared distance in float32.
+
+        A latent's own square is left out: it is the same for every row.
+        """
         flat = latents.float().movedim(1, -1)
-        rows = self.codebook.t()
-        distance = flat.square().sum(-1, keepdim=True) - 2 * (flat @ rows) + rows.square().sum(0)
-        return distance.argmin(-1)
+        squares = self.codebook.square().sum(-1)
+        distance = torch.addmm(squares, flat.flatten(0, 1), self.codebook.t(), alpha=-2)
+        return distance.argmin(-1).view(flat.shape[:2])
 
     def decode(self, codes: Int[Tensor, "batch frames"]) -> Float[Tensor, "batch width frames"]:
         """Return the codebook rows of the codes."""

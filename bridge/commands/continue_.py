@@ -17,11 +17,10 @@ from bridge.audio_file import (
 )
 from bridge.client import Continuation, Result
 from bridge.commands.console import progress_bar, say
+from bridge.commands.parts import add_part_arguments, midi_from, part_files, stems_from
 from bridge.commands.serving import add_server_arguments, client_of
 from bridge.errors import InvalidRequestError, NotFoundError
-from bridge.midi_file import read_midi
-from bridge.ports import Audio, Conditions, Labels, MidiPart, Plan, Quality, StemKind
-from bridge.request import MAX_PRIME_SECONDS, MAX_RESULT_SECONDS
+from bridge.ports import Audio, Conditions, Labels, Plan, Quality, StemKind
 from bridge.transport import parse_meter
 
 SUFFIXES: Final = (".wav", ".wave", ".bwf")
@@ -30,6 +29,7 @@ SUFFIXES: Final = (".wav", ".wave", ".bwf")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what `continue` takes."""
     _add_files(parser)
+    add_part_arguments(parser)
     _add_music(parser)
     _add_plan(parser)
     add_server_arguments(parser)
@@ -65,15 +65,6 @@ class _Job:
 def _add_files(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--prime", type=Path, required=True, metavar="WAV", help="what goes on")
     parser.add_argument("--out", type=Path, required=True, metavar="WAV", help="the result")
-    parser.add_argument("--midi", type=Path, metavar="MID", help="its time 0 is the prime's start")
-    parser.add_argument(
-        "--stem",
-        type=_stem,
-        action="append",
-        default=[],
-        metavar="KIND=WAV",
-        help=f"audio to fit, from the prime's start on; kinds: {', '.join(StemKind)}; repeatable",
-    )
     parser.add_argument(
         "--chain", type=Path, metavar="JSON", help="plugins to run the result through"
     )
@@ -88,9 +79,6 @@ def _add_music(parser: argparse.ArgumentParser) -> None:
     length.add_argument("--samples", type=int, help="length of the result")
     parser.add_argument(
         "--start", type=int, metavar="SAMPLE", help="the prime's place; that of its file if absent"
-    )
-    parser.add_argument(
-        "--target", default=StemKind.MIX, choices=list(StemKind), help="the part wanted"
     )
     parser.add_argument("--artist", help="a label of the model")
     parser.add_argument("--genre", help="a label of the model")
@@ -108,15 +96,6 @@ def _add_plan(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--passes", type=int, default=blank.passes)
 
 
-def _stem(text: str) -> tuple[StemKind, Path]:
-    kind, equals, path = text.partition("=")
-    if not equals or not path or kind not in list(StemKind):
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is not KIND=WAV with KIND one of {', '.join(StemKind)}"
-        )
-    return StemKind(kind), Path(path)
-
-
 def _check_out(arguments: argparse.Namespace) -> None:
     """Refuse early what could not be written after minutes of work."""
     out: Path = arguments.out
@@ -128,8 +107,8 @@ def _check_out(arguments: argparse.Namespace) -> None:
         raise NotFoundError(f"--out is {out}, there is no folder {out.parent}")
     if out.is_dir():
         raise InvalidRequestError(f"--out is {out}, which is a folder")
-    inputs = [arguments.prime, arguments.midi, *(path for _, path in arguments.stem)]
-    if any(path is not None and path.resolve() == out.resolve() for path in inputs):
+    inputs = (arguments.prime, *part_files(arguments))
+    if any(path.resolve() == out.resolve() for path in inputs):
         raise InvalidRequestError(f"--out is {out}, which is also read")
 
 
@@ -148,10 +127,10 @@ def _job_of(arguments: argparse.Namespace) -> _Job:
         meter=(meter.numerator, meter.denominator),
         conditions=Conditions(
             labels=Labels(artist=arguments.artist, genre=arguments.genre),
-            midi=_midi(arguments.midi, clip.sample_rate, start),
+            midi=midi_from(arguments, clip.sample_rate, start),
             target=StemKind(arguments.target),
         ),
-        stems=_stems(arguments.stem, clip),
+        stems=stems_from(arguments, clip),
         plan=_plan(arguments),
         draw_seed=arguments.seed is None,
         prime_start_sample=start,
@@ -173,33 +152,6 @@ def _plan(arguments: argparse.Namespace) -> Plan:
         guidance=arguments.guidance,
         passes=arguments.passes,
     )
-
-
-def _midi(path: Path | None, sample_rate: int, start_sample: int) -> MidiPart | None:
-    return None if path is None else read_midi(path, sample_rate, start_sample)
-
-
-def _stems(given: list[tuple[StemKind, Path]], prime: AudioClip) -> dict[StemKind, Audio]:
-    stems: dict[StemKind, Audio] = {}
-    for kind, path in given:
-        if kind in stems:
-            raise InvalidRequestError(f"2 stems of kind {kind} are given, 1 is allowed")
-        clip = read_audio(path, MAX_PRIME_SECONDS + MAX_RESULT_SECONDS)
-        if clip.sample_rate != prime.sample_rate:
-            raise InvalidRequestError(
-                f"the {kind} stem {path} has {clip.sample_rate} Hz, "
-                f"the prime has {prime.sample_rate} Hz"
-            )
-        stems[kind] = _as_many_channels(clip.samples, prime.samples.shape[0])
-    return stems
-
-
-def _as_many_channels(audio: Audio, num_channels: int) -> Audio:
-    """Return a stem in the prime's format; the model hears its mid, which stays the same."""
-    if audio.shape[0] == num_channels:
-        return audio
-    mid = audio.mean(axis=0, keepdims=True, dtype=audio.dtype)
-    return mid.repeat(num_channels, axis=0)
 
 
 def _write(out: Path, job: _Job, result: Result) -> Path:

@@ -9,6 +9,7 @@ from bridge.app import Load
 from bridge.audio_file import AudioClip, read_audio, read_time_reference
 from bridge.client import Continuation, Verb
 from bridge.commands.console import progress_bar
+from bridge.commands.parts import add_part_arguments, midi_from, part_files, stems_from
 from bridge.commands.sampling import (
     Made,
     add_model_arguments,
@@ -17,6 +18,7 @@ from bridge.commands.sampling import (
     check_outputs,
     check_rate,
     client_with,
+    model_of,
     plan_from,
     report,
     write_codes,
@@ -24,13 +26,14 @@ from bridge.commands.sampling import (
 )
 from bridge.errors import InvalidRequestError
 from bridge.lyric_file import read_lyrics
-from bridge.ports import Conditions, Labels, Timing, Voice
+from bridge.ports import Conditions, Labels, StemKind, Timing, Voice
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what `generate` takes."""
     add_model_arguments(parser)
     _add_piece(parser)
+    add_part_arguments(parser)
     add_sampling_arguments(parser)
     add_output_arguments(parser)
 
@@ -41,7 +44,7 @@ def run(arguments: argparse.Namespace, load: Load | None = None) -> int:
     Raises:
         BridgeError: A file, a value or the server; nothing is written then.
     """
-    check_outputs(arguments, arguments.lyrics, arguments.prime)
+    check_outputs(arguments, arguments.lyrics, arguments.prime, *part_files(arguments))
     clip = _prime(arguments)
     asked = _asked(arguments, clip)
     with progress_bar(f"generating with {arguments.model or 'the server'}") as bar:
@@ -115,11 +118,14 @@ def _asked(arguments: argparse.Namespace, clip: AudioClip) -> Continuation:
             timing=timing_from(arguments, clip.sample_rate),
             lyrics=None if arguments.lyrics is None else read_lyrics(arguments.lyrics),
             blend=tuple(arguments.blend),
+            midi=midi_from(arguments, clip.sample_rate, start),
+            target=StemKind(arguments.target),
         ),
+        stems=stems_from(arguments, clip),
         plan=plan_from(arguments),
         draw_seed=arguments.seed is None,
         prime_start_sample=start,
-        model=arguments.model,
+        model=model_of(arguments),
         verb=Verb.GENERATE if arguments.prime is None else Verb.CONTINUE,
     )
 

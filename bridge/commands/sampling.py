@@ -91,6 +91,14 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     add_setting_flags(parser, ("spool", "precision"))
 
 
+def model_of(arguments: argparse.Namespace) -> str:
+    """Return the name that a request asks for: a server of one's own has but the model named.
+
+    A trained model is named by its folder, and goes by another name.
+    """
+    return "" if arguments.server is None else arguments.model
+
+
 @contextmanager
 def client_with(arguments: argparse.Namespace, load: Load | None) -> Generator[Client]:
     """Yield a client of `--server`, or of a server of `--model` that lives as long as this.

@@ -18,6 +18,7 @@ from bridge.commands.sampling import (
     add_sampling_arguments,
     check_outputs,
     client_with,
+    model_of,
     plan_from,
     report,
     write_codes,
@@ -113,7 +114,7 @@ def _asked(arguments: argparse.Namespace, file: CodesFile) -> Upsampling:
         conditions=_conditions(arguments, file, moved),
         plan=replace(plan_from(arguments), finest_level=0),
         draw_seed=arguments.seed is None,
-        model=arguments.model,
+        model=model_of(arguments),
     )
 
 

@@ -78,7 +78,7 @@ def test_what_is_refused_ends_with_a_line_and_exit_code_2(
 def test_a_model_that_cannot_be_read_ends_with_exit_code_1(folder, capsys):
     (folder / "codec.toml").write_text('size = "tiny"\nbase = "nowhere"\n')
     assert main(arguments(folder, kind="prior")) == 1
-    assert "manifest.json cannot be read" in capsys.readouterr().err
+    assert "nowhere/manifest.json does not exist" in capsys.readouterr().err
 
 
 def test_the_first_signal_asks_for_a_stop_and_the_second_ends(folder, monkeypatch, capsys):

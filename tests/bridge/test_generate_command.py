@@ -1,6 +1,7 @@
 """`generate`, `upsample` and `takes export --codes`: from published files to music and back."""
 
 import json
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -10,11 +11,14 @@ from bridge.audio_file import AudioClip, Provenance, read_audio, read_markers, w
 from bridge.codes_file import read_codes, to_bytes
 from bridge.commands.sampling import by_level
 from bridge.errors import InvalidRequestError
-from bridge.ports import TimedWord
+from bridge.midi_file import write_midi
+from bridge.ports import MidiPart, Note, TimedWord
+from bridge.transport import Tempo, TempoMap
 from tests.fakes import CountingGenerator, counting_info
-from tests.published import shrink, write_files
+from tests.published import shrink, trained_folder, write_files
 
 SECONDS = "0.03"
+PROVENANCE = Provenance(model="m", fingerprint="f", seed=1, request_id="r", licence="l")
 
 
 @pytest.fixture
@@ -171,9 +175,8 @@ def test_codes_of_a_take_are_exported_too(command, tmp_path, capsys):
 
 def test_a_recording_is_primed_with(command, tmp_path):
     tune = (0.3 * np.sin(np.arange(3_000) / 9)).astype(np.float32)[None]
-    provenance = Provenance(model="m", fingerprint="f", seed=1, request_id="r", licence="l")
     prime = write_audio(
-        tmp_path / "p.wav", AudioClip(samples=tune, sample_rate=44_100), 500, provenance
+        tmp_path / "p.wav", AudioClip(samples=tune, sample_rate=44_100), 500, PROVENANCE
     )
     code, made = command(
         "generate", "--prime", prime, "--seconds", SECONDS, "--out", tmp_path / "a.wav"
@@ -189,3 +192,29 @@ def test_numbers_by_level_are_read_or_refused():
     for wrong in ("x", "3=1", "1=1,1=2", "=", "1,2"):
         with pytest.raises(Exception, match=r"level|number"):
             by_level(wrong)
+
+
+def test_notes_stems_and_the_part_wanted_reach_a_model_that_was_trained_to_hear_them(
+    command, tmp_path, capsys
+):
+    midi, stem = tmp_path / "part.mid", tmp_path / "drums.wav"
+    note = Note(start_sample=0, end_sample=1_000, pitch=60, velocity=90, program=33)
+    tempos = TempoMap(sample_rate=44_100, tempos=(Tempo(bpm=Fraction(120)),))
+    write_midi(midi, MidiPart(notes=(note,), start_sample=0, end_sample=1_000), tempos)
+    clip = AudioClip(samples=np.full((2, 900), 0.2, np.float32), sample_rate=44_100)
+    write_audio(stem, clip, 0, PROVENANCE)
+    parts = ("--midi", midi, "--stem", f"drums={stem}", "--target", "bass")
+    piece = ("--seconds", SECONDS, "--levels", "2", "--seed", "1", "--out")
+    code, error = command("generate", *piece, tmp_path / "a.wav", *parts)
+    assert code == EXIT_REFUSED
+    assert all(name in error for name in ("midi", "stems", "target:bass")), error
+    code, error = command("generate", *piece, midi, *parts)
+    assert "also read or written" in error
+
+    model = ("--model", str(trained_folder(tmp_path / "own")))
+    made = []
+    for given in ((), parts):
+        arguments = ["generate", *piece, tmp_path / "b.wav", *given, *model, "--json"]
+        assert main([*map(str, arguments), "--spool", str(tmp_path / "spool")]) == 0
+        made.append(json.loads(capsys.readouterr().out)["sha256"])
+    assert made[0] != made[1]
