@@ -13,7 +13,7 @@ from typing import Any, Final, cast
 import mido  # pyright: ignore[reportMissingTypeStubs]
 import numpy as np
 import torch
-from jaxtyping import Float32, Int16, Int64
+from jaxtyping import Float, Float32, Int16, Int64
 from torch.nn import functional as F
 
 from model.bundle import TOP, Bundle
@@ -131,7 +131,7 @@ def held_samples(num_samples: int) -> int:
 @torch.no_grad()
 def heard_notes(listener: Listener, audio: Float32[np.ndarray, " samples"]) -> Notes:
     """Return the notes that a listener hears, each as loud as composed ones are."""
-    spectra = step_spectra(F.pad(torch.as_tensor(audio)[None], (BEFORE_SAMPLES, 0)))
+    spectra = _spectra(audio)
     likely: list[torch.Tensor] = []
     for first in range(0, spectra.shape[1], _GROUP_STEPS):
         lead = min(listener.before_steps, first)
@@ -142,6 +142,15 @@ def heard_notes(listener: Listener, audio: Float32[np.ndarray, " samples"]) -> N
     score = np.where(sounding, np.where(struck, STRUCK, HELD), OFF).astype(np.int8)
     score[:, :LOWEST_PITCH] = np.where(struck[:, :LOWEST_PITCH], STRUCK, OFF)
     return notes_of(score, 0, Voice(step_samples=STEP_SAMPLES))
+
+
+def _spectra(audio: Float32[np.ndarray, " samples"]) -> Float[torch.Tensor, "1 steps features"]:
+    """Return a row for each whole step, group by group: transforms of an hour take gigabytes."""
+    padded = F.pad(torch.as_tensor(audio)[None], (BEFORE_SAMPLES, 0))
+    group = _GROUP_STEPS * STEP_SAMPLES
+    starts = range(0, max(1, len(audio) - STEP_SAMPLES + 1), group)
+    rows = [step_spectra(padded[:, at : at + group + BEFORE_SAMPLES]) for at in starts]
+    return torch.cat(rows, dim=1)
 
 
 def midi_notes(path: Path) -> Notes:

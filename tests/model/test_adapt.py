@@ -18,7 +18,7 @@ from model.store import Provenance, load_bundle, read_manifest, save_bundle
 from model.training import adapt, figures, recorded
 from model.training.adapt import AdaptOrder, AdaptSettings, adapt_model
 from model.training.recorded import as_examples, heard_notes, held_samples, midi_notes
-from tests.model.tiny import CARD, sound
+from tests.model.tiny import CARD, sound, tiny_bundle
 
 HZ = 44_100
 SETTINGS = AdaptSettings(student_batch=1, finisher_batch=6, report_steps=1)
@@ -224,6 +224,16 @@ def test_what_the_listener_is_sure_of_becomes_notes(bundle, monkeypatch):
     assert (score[1:, 60] == HELD).all()
     assert score[0, 2] == STRUCK
     assert (score[1:, 2] == OFF).all()
+
+
+def test_a_long_recording_is_heard_in_pieces_as_a_whole(monkeypatch):
+    audio, listener = sound(3 * HZ), tiny_bundle().listener
+    listener.leave.bias += 3.0
+    whole = heard_notes(listener, audio)
+    monkeypatch.setattr(recorded, "_GROUP_STEPS", 10)
+    pieces = heard_notes(listener, audio)
+    assert len(whole) > 10
+    np.testing.assert_array_equal(pieces, whole)
 
 
 def test_facts_are_json(adapted):
