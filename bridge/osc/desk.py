@@ -104,7 +104,8 @@ class Desk:
 
     def models(self, call: Call) -> Sequence[Answer]:
         """List the models."""
-        return [answers.model(call.values.get("id", ""), self._engine().info), self._done(call)]
+        asked, infos = call.values.get("id", ""), self._engine().infos
+        return [*(answers.model(asked, info) for info in infos), self._done(call)]
 
     def styles(self, call: Call) -> Sequence[Answer]:
         """List the labels of the model."""
