@@ -14,6 +14,7 @@ import psutil
 
 from bridge.app import Load, shipped_model
 from bridge.commands.checks import start_findings
+from bridge.commands.companions import companion_findings
 from bridge.commands.configured import add_setting_flags, config_file_of, config_of
 from bridge.commands.console import progress_bar, say
 from bridge.commands.findings import Finding, Verdict, as_json, as_text, exit_code, finding
@@ -57,6 +58,7 @@ def machine_findings() -> tuple[Finding, ...]:
         memory_finding(psutil.virtual_memory().available),
         finding("rates", ", ".join(f"{rate} Hz" for rate in SAMPLE_RATES)),
         vst3_finding(vst3_folders(sys.platform, os.environ)),
+        *companion_findings(Path.home()),
         midi_finding(),
     )
 
