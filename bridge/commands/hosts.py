@@ -7,10 +7,13 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
+import platformdirs
+
 from bridge.app import Load
 from bridge.client import Client
 from bridge.commands.console import note, say
 from bridge.commands.serving import add_server_arguments, client_of
+from bridge.config import APPLICATION
 from bridge.errors import BridgeError, NotReadyError
 from bridge.hosts.actions import ActionSocket
 from bridge.hosts.companion import CompanionHost
@@ -27,6 +30,7 @@ from bridge.hosts.install import (
 from bridge.hosts.kept import keep
 from bridge.hosts.live import LiveHost
 from bridge.hosts.mailbox import Mailbox
+from bridge.hosts.plugin import install_plugin
 from bridge.hosts.watch import Watch, watch
 from bridge.ports import Quality
 from bridge.transport import parse_meter
@@ -34,19 +38,26 @@ from bridge.transport import parse_meter
 LOOK_SECONDS: Final = 1.0
 DEFAULT_OSC_PORT: Final = 7174
 HOSTS: Final = ("ardour", "reaper", "live")
+PLUGIN: Final = "plugin"
 _FOLDERS: Final = {
     "ardour": Path("~/.config/ardour7"),
     "reaper": Path("~/.config/REAPER"),
     "live": Path("~/Music/Ableton/User Library"),
+    PLUGIN: Path("~"),
 }
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what `hosts` takes."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    installed = actions.add_parser("install", help="put our companion into a host's folder")
-    installed.add_argument("host", choices=HOSTS)
-    installed.add_argument("--folder", type=Path, metavar="DIR", help="the host's; else the usual")
+    installed = actions.add_parser("install", help="put our companion, or the plugin, in its place")
+    installed.add_argument("host", choices=(*HOSTS, PLUGIN))
+    installed.add_argument(
+        "--folder",
+        type=Path,
+        metavar="DIR",
+        help="the host's, or a home; else the usual",
+    )
     beside = actions.add_parser("run", help="sit beside a host and do what is chosen there")
     beside.add_argument("host", choices=HOSTS)
     beside.add_argument(
@@ -95,6 +106,8 @@ def _install(arguments: argparse.Namespace) -> int:
 
 
 def _installed(arguments: argparse.Namespace, folder: Path) -> Installed:
+    if arguments.host == PLUGIN:
+        return install_plugin(folder, platformdirs.user_cache_path(APPLICATION) / PLUGIN)
     mailbox = arguments.mailbox or mailbox_folder(arguments.host)
     if arguments.host == "live":
         return install_live(folder)

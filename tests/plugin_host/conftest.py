@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import shutil
 import subprocess
 import threading
 import time
@@ -14,10 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import plugin_host
 from bridge.admission import EngineLimits
 from bridge.audio_file import read_audio
 from bridge.engine import Engine
+from bridge.hosts.plugin import build_plugin, missing_packages
 from bridge.plugin_service import PluginServer
 from bridge.store import TakeStore
 from tests.bridge.conftest import eventually  # noqa: F401 - a fixture
@@ -25,20 +24,11 @@ from tests.fakes import CountingGenerator
 
 PATIENCE_SECONDS = 60
 """How long a test waits for what must come; never how long something takes."""
-NATIVE = Path(plugin_host.__file__).parent / "native"
 LIMITS = EngineLimits()
 RATE = 48_000
 BAR = 96_000
 """Samples of a bar of 4/4 at 120 bpm."""
 BUILD = Path(__file__).parents[2] / "plugin_host/native/build"
-NEEDED = {
-    "g++": "g++",
-    "make": "make",
-    "protoc": "protobuf-compiler",
-    "nanopb_generator.py": "nanopb",
-    "/usr/share/dpf/Makefile.plugins.mk": "dpf-source",
-    "/usr/include/pb_encode.h": "libnanopb-dev",
-}
 
 
 def noise(num_samples, seed=0):
@@ -48,18 +38,9 @@ def noise(num_samples, seed=0):
 
 def make(*targets):
     """Build targets of the plugin; skip where a tool is missing."""
-    missing = [
-        package
-        for name, package in NEEDED.items()
-        if not (Path(name).exists() if name.startswith("/") else shutil.which(name))
-    ]
-    if missing:
+    if missing := missing_packages():
         pytest.skip(f"the plugin cannot be built: install Debian's {', '.join(missing)}")
-    proto = NATIVE.parent.parent / "protos/bridge.proto"
-    command = ["make", "-j2", "-C", str(NATIVE), f"OUT={BUILD}", f"PROTO={proto}", *targets]
-    built = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert built.returncode == 0, built.stdout[-2000:] + built.stderr[-4000:]
-    assert "warning:" not in built.stderr, built.stderr[-4000:]
+    assert "warning:" not in build_plugin(BUILD, *targets)
     return BUILD
 
 

@@ -153,19 +153,12 @@ void Core::ask(Verb verb, const Transport& transport) noexcept {
     }
     if (verb == Verb::Continue || verb == Verb::Retry) {
         const int64_t lead = std::llround(parameter(kLead) / 1000.0 * sample_rate_);
-        const double quarter = sample_rate_ * 60.0 / std::max(1.0, transport.tempo_bpm);
-        const double bar = transport.numerator * 4.0 / std::max(1.0, transport.denominator) * quarter;
-        const int64_t line = next_bar(transport, clock_, clock_ + lead, sample_rate_);
-        const bool bars = line >= 0;
-        command.begin_sample = bars ? line : clock_ + lead;
+        const double line = bar_line(transport, clock_, clock_ + lead, sample_rate_);
+        const double exact = line <= -1.0 ? static_cast<double>(clock_ + lead) : line;
+        command.begin_sample = std::max(clock_ + lead, static_cast<int64_t>(std::llround(exact)));
         command.splice_sample = command.begin_sample - lead;
         // Both ends are rounded from the same unrounded line, so that bars do not drift.
-        double exact = static_cast<double>(command.begin_sample);
-        if (bars) {
-            const double first = static_cast<double>(clock_) - transport.quarters_since_bar * quarter;
-            exact = first + std::round((exact - first) / bar) * bar;
-        }
-        command.end_sample = std::llround(exact + static_cast<double>(parameter(kBars)) * bar);
+        command.end_sample = std::llround(exact + parameter(kBars) * bar_samples(transport, sample_rate_));
         command.on_host = transport.playing;
         command.host_sample = transport.host_sample + command.begin_sample - clock_;
         command.number = ++number_;

@@ -8,6 +8,7 @@ namespace jukebox {
 namespace {
 
 constexpr double kGuardSeconds = 0.005;
+constexpr double kTicks = 1920.0;  // of a quarter, in Ardour
 constexpr double kQuarterTurn = 1.5707963267948966;
 
 float crossed(float under, float over, double gain) noexcept {
@@ -18,15 +19,23 @@ float crossed(float under, float over, double gain) noexcept {
 
 }  // namespace
 
-int64_t next_bar(const Transport& transport, int64_t clock, int64_t earliest, double sample_rate) noexcept {
-    if (!transport.playing || !transport.bars || !(transport.tempo_bpm > 0.0)) return -1;
+double bar_line(const Transport& transport, int64_t clock, int64_t earliest, double sample_rate) noexcept {
+    if (!transport.playing || !transport.bars || !(transport.tempo_bpm > 0.0)) return -1.0;
     const double quarter = sample_rate * 60.0 / transport.tempo_bpm;
-    const double bar = transport.numerator * 4.0 / transport.denominator * quarter;
-    if (!(bar >= 1.0)) return -1;
-    const double first = static_cast<double>(clock) - transport.quarters_since_bar * quarter;
+    const double bar = bar_samples(transport, sample_rate);
+    if (!(bar >= 1.0)) return -1.0;
+    double first = static_cast<double>(clock) - transport.quarters_since_bar * quarter;
+    // Hosts tell the beat in ticks; where the song has one tempo, its lines are known to the sample.
+    const double song = static_cast<double>(transport.host_sample - clock);
+    const double near = std::round((first + song) / bar) * bar - song;
+    if (std::abs(near - first) <= quarter / kTicks + 1.0) first = near;
     // A line that rounds to `earliest` counts.
-    const double bars = std::ceil((static_cast<double>(earliest) - 0.5 - first) / bar);
-    return std::max<int64_t>(earliest, std::llround(first + bars * bar));
+    return first + std::ceil((static_cast<double>(earliest) - 0.5 - first) / bar) * bar;
+}
+
+int64_t next_bar(const Transport& transport, int64_t clock, int64_t earliest, double sample_rate) noexcept {
+    const double line = bar_line(transport, clock, earliest, sample_rate);
+    return line <= -1.0 ? -1 : std::max<int64_t>(earliest, std::llround(line));
 }
 
 Player::Player(Takes& incoming, Takes& outgoing, double sample_rate)

@@ -54,7 +54,9 @@ private:
     int64_t late_samples_ = 0;
 };
 
-// The first bar line at or after a sample of the clock; negative where there are no bars.
+// The first bar line at or after a sample of the clock, unrounded; negative where there are no bars.
+double bar_line(const Transport& transport, int64_t clock, int64_t earliest, double sample_rate) noexcept;
+// The same, as a sample.
 int64_t next_bar(const Transport& transport, int64_t clock, int64_t earliest, double sample_rate) noexcept;
 
 }  // namespace jukebox

@@ -61,6 +61,11 @@ struct Transport {
     int64_t host_sample = 0;
 };
 
+inline double bar_samples(const Transport& transport, double sample_rate) noexcept {
+    const double quarters = transport.numerator * 4.0 / transport.denominator;
+    return quarters * sample_rate * 60.0 / transport.tempo_bpm;
+}
+
 struct MidiEvent {
     int64_t sample = 0;
     uint8_t data[3] = {0, 0, 0};

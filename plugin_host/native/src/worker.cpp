@@ -367,13 +367,16 @@ void Worker::keep() {
     answer.accepted = false;
     if (answer.take->filling.load() != Filling::Complete)
         return tell(Status::Failed, "the take is not whole, or was taken back");
+    std::string wrong;
+    if (answer.take->on_host) {
+        wrong = shelf_.keep(*answer.take, answer.take_id, texts_.folder);
+        share_takes();
+    }
     if (link_.welcomed()) link_.send(tag_frame(answer.take_id));
+    if (!wrong.empty()) return tell(Status::Failed, wrong);
     if (!answer.take->on_host)
         return tell(Status::Ready, "take " + answer.take_id + " is kept on the server; the transport stood still, "
                                    "so it has no place in the session");
-    const std::string wrong = shelf_.keep(*answer.take, answer.take_id, texts_.folder);
-    if (!wrong.empty()) return tell(Status::Failed, wrong);
-    share_takes();
     tell(Status::Ready, "take " + answer.take_id + " belongs to the session");
 }
 

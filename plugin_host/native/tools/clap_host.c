@@ -43,6 +43,7 @@ void* __libc_malloc(size_t);
 void __libc_free(void*);
 void* __libc_calloc(size_t, size_t);
 void* __libc_realloc(void*, size_t);
+void* __libc_memalign(size_t, size_t);
 
 __attribute__((visibility("default"))) void* malloc(size_t size) {
     allocations += in_process;
@@ -59,6 +60,16 @@ __attribute__((visibility("default"))) void* calloc(size_t count, size_t size) {
 __attribute__((visibility("default"))) void* realloc(void* memory, size_t size) {
     allocations += in_process;
     return __libc_realloc(memory, size);
+}
+
+__attribute__((visibility("default"))) void* aligned_alloc(size_t alignment, size_t size) {
+    allocations += in_process;
+    return __libc_memalign(alignment, size);
+}
+__attribute__((visibility("default"))) int posix_memalign(void** memory, size_t alignment, size_t size) {
+    allocations += in_process;
+    *memory = __libc_memalign(alignment, size);
+    return *memory == NULL ? ENOMEM : 0;
 }
 
 #define NEXT(type, name) \

@@ -6,7 +6,7 @@ import signal
 import socket
 import subprocess
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +14,7 @@ from xml.etree import ElementTree as Xml
 
 import numpy as np
 import soundfile as sf
+from pythonosc.osc_message import OscMessage
 from pythonosc.osc_message_builder import OscMessageBuilder
 
 from bridge.hosts.companion import CompanionHost
@@ -27,6 +28,9 @@ SECONDS = 10
 NAME = "session"
 PROGRAMS = ("ardour", "ardour7-lua", "ardour7-export", "Xvfb")
 OSC_PORT = 3819
+LIBRARIES = Path("/usr/lib/ardour7")
+WIRES = (("A", "Master"),)
+"""Which outputs are connected to which inputs."""
 CONFIG = """<?xml version="1.0" encoding="UTF-8"?>
 <Ardour><Config>
 <Option name="try-autostart-engine" value="1"/><Option name="hide-dummy-backend" value="0"/>
@@ -42,6 +46,7 @@ AudioEngine:set_backend("None (Dummy)", "", "")
 local session = create_session("{folder}", "{name}", {rate})
 session:new_audio_track(2, 2, nil, 1, "A", ARDOUR.PresentationInfo.max_order,
   ARDOUR.TrackMode.Normal, true)
+{extra}
 session:save_state("")
 close_session()
 quit()
@@ -72,7 +77,7 @@ class Ardour:
     session: Path
     environment: dict[str, str]
 
-    def osc(self, address: str, *arguments: str) -> None:
+    def osc(self, address: str, *arguments: str | int | float) -> None:
         """Send Ardour a message, as a control surface does."""
         builder = OscMessageBuilder(address=address)
         for argument in arguments:
@@ -80,10 +85,39 @@ class Ardour:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
             sender.sendto(builder.build().dgram, ("127.0.0.1", OSC_PORT))
 
+    def position(self) -> int:
+        """Return the playhead's sample, which Ardour tells whoever asks."""
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asker:
+            asker.settimeout(20.0)
+            question = OscMessageBuilder(address="/transport_frame").build().dgram
+            asker.sendto(question, ("127.0.0.1", OSC_PORT))
+            return int(OscMessage(asker.recv(1024)).params[0])
+
+    def save(self) -> str:
+        """Return the session's file once it is written."""
+        file = self.session / f"{NAME}.ardour"
+        before = file.stat().st_mtime_ns
+        self.osc("/save_state")
+        poll(lambda: file.stat().st_mtime_ns != before, "the saved session")
+        return file.read_text("utf-8")
+
 
 @contextmanager
-def ardour(folder: Path) -> Generator[Ardour]:
-    """Yield an Ardour with our companion and an empty stereo track A."""
+def ardour(
+    folder: Path,
+    *,
+    plugins: Sequence[Path] = (),
+    extra: str = "",
+    wires: Sequence[tuple[str, str]] = WIRES,
+) -> Generator[Ardour]:
+    """Yield an Ardour with our companion and an empty stereo track A.
+
+    Args:
+        folder: Is the whole world that this Ardour knows.
+        plugins: LV2 and VST3 bundles that it finds.
+        extra: Lua that adds to the new `session`.
+        wires: Names of tracks and busses, whose output goes into whose input.
+    """
     home, session, mailbox = folder / "home", folder / NAME, folder / "mailbox"
     settings = home / ".config/ardour7"
     settings.mkdir(parents=True)
@@ -91,8 +125,10 @@ def ardour(folder: Path) -> Generator[Ardour]:
     (settings / "config").write_text(CONFIG)
     install_ardour(settings, mailbox)
     environment = os.environ | {"HOME": str(home), "XDG_CONFIG_HOME": str(home / ".config")}
-    make_session(folder, session, environment)
-    prepare(session)
+    for bundle in plugins:
+        add_plugin(home, bundle, environment)
+    make_session(folder, session, environment, extra)
+    prepare(session, wires)
     with screen() as display:
         environment["DISPLAY"] = display
         command = ["ardour", "--no-splash", str(session / f"{NAME}.ardour")]
@@ -103,18 +139,30 @@ def ardour(folder: Path) -> Generator[Ardour]:
             yield Ardour(host, box, session, environment)
 
 
-def make_session(folder: Path, session: Path, environment: dict[str, str]) -> None:
+def add_plugin(home: Path, bundle: Path, environment: dict[str, str]) -> None:
+    """Put a bundle where Ardour looks; a VST3 is scanned, since Ardour knows no other."""
+    place = home / bundle.suffix / bundle.name
+    place.parent.mkdir(exist_ok=True)
+    place.symlink_to(bundle)
+    if bundle.suffix == ".vst3":
+        command = [str(LIBRARIES / "ardour-vst3-scanner"), "-f", str(place)]
+        with_libraries = environment | {"LD_LIBRARY_PATH": str(LIBRARIES)}
+        subprocess.run(command, env=with_libraries, check=True, timeout=60, capture_output=True)
+
+
+def make_session(folder: Path, session: Path, environment: dict[str, str], extra: str) -> None:
     """Write a session with an empty stereo track A."""
     script = folder / "make.lua"
-    script.write_text(MAKE_SESSION.format(folder=session, name=NAME, rate=RATE))
+    made = MAKE_SESSION.format(folder=session, name=NAME, rate=RATE, extra=extra)
+    script.write_text(made)
     subprocess.run(
         ["ardour7-lua", str(script)], env=environment, check=False, timeout=60, capture_output=True
     )
     assert (session / f"{NAME}.ardour").exists()
 
 
-def prepare(session: Path) -> None:
-    """Give a closed session a range to export, connect its track, and switch Ardour's OSC on."""
+def prepare(session: Path, wires: Sequence[tuple[str, str]]) -> None:
+    """Give a closed session a range to export, connect its tracks, and switch Ardour's OSC on."""
     path = session / f"{NAME}.ardour"
     tree = Xml.parse(path)
     root = tree.getroot()
@@ -125,12 +173,24 @@ def prepare(session: Path) -> None:
     osc = root.find("ControlProtocols/Protocol[@name='Open Sound Control (OSC)']")
     osc.set("active", "1")
     osc.set("address-only", "0")
-    for side in (1, 2):  # ardour7-lua leaves its tracks unconnected
-        for own, other in (("A/audio_out", "Master/audio_in"), ("Master/audio_in", "A/audio_out")):
-            port = root.find(f".//Port[@name='{own} {side}']")
-            Xml.SubElement(port, "Connection", {"other": f"{other} {side}"})
+    connect(root, wires)
     root.set("id-counter", str(int(number) + 1))
     tree.write(path, encoding="UTF-8", xml_declaration=True)
+
+
+def connect(root: Xml.Element, wires: Sequence[tuple[str, str]]) -> None:
+    """Leave these connections between strips and no other."""
+    strips = {name for wire in wires for name in wire}
+    ports = {port.get("name"): port for port in root.iter("Port") if port.get("name")}
+    for name, port in ports.items():
+        for old in port.findall("Connection"):
+            if {name.split("/")[0], old.get("other").split("/")[0]} <= strips:
+                port.remove(old)
+    for source, target in wires:
+        for side in (1, 2):
+            out, into = f"{source}/audio_out {side}", f"{target}/audio_in {side}"
+            Xml.SubElement(ports[out], "Connection", {"other": into})
+            Xml.SubElement(ports[into], "Connection", {"other": out})
 
 
 @contextmanager

@@ -150,8 +150,8 @@ class Live:
 
 
 @contextmanager
-def live() -> Generator[Live]:
-    """Yield a host whose Live runs in a thread."""
+def ableton() -> Generator[tuple[Instance, AbletonOsc, LivePorts]]:
+    """Yield a Live that runs in a thread, and where it is reached."""
     instance = Instance(LiveSong())
     osc = AbletonOsc(instance.own_song)
     script = remote_script().JukeboxBridge(instance, 0)
@@ -172,10 +172,16 @@ def live() -> Generator[Live]:
         osc=osc.socket.getsockname()[1], osc_answers=osc.answers, script=script.port, timeout_s=5.0
     )
     try:
-        with LiveHost(ports) as host:
-            yield Live(host, instance, osc)
+        yield instance, osc, ports
     finally:
         over.set()
         thread.join()
         script.disconnect()
         osc.socket.close()
+
+
+@contextmanager
+def live() -> Generator[Live]:
+    """Yield a host whose Live runs in a thread."""
+    with ableton() as (instance, osc, ports), LiveHost(ports) as host:
+        yield Live(host, instance, osc)

@@ -19,8 +19,8 @@ from tests.bridge.hosts.contract import recording_of, write_wav
 from tests.fakes import CountingGenerator
 
 pytestmark = [
-    pytest.mark.evidence,
     pytest.mark.host,
+    pytest.mark.slow,
     pytest.mark.skipif(bool(real.missing()), reason=f"missing: {real.missing()}"),
 ]
 

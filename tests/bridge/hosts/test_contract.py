@@ -1,6 +1,6 @@
 """One suite for every host: a folder, REAPER's companion on a stub, Live on a simulator.
 
-Ardour passes its own, for real: tests/evidence/test_ardour.py.
+Ardour passes its own, for real: tests/bridge/hosts/test_ardour.py.
 """
 
 import shutil
