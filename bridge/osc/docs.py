@@ -36,6 +36,8 @@ table drives dispatch, argument checks and OSCQuery.
   decimal that it stands for; where a whole number is needed it must be one, below 2^24 in a float
   and below 2^53 in a double. A flag may come as T, F, 1, 0, or text (on, off, true, false). Impulse
   and nil are no argument. Positions are samples of the session's timeline.
+  Answers carry positions and lengths as int64 and counts as double: a library that
+  knows the four types of OSC 1.0 alone (node-osc 11 is one) cannot read those answers.
 - **Files** are named, never sent. They lie in the spool, or in a folder that `--allow-path` names;
   relative paths count from the spool.
 - **Bundles are atomic**: if one message cannot be read, none runs, and each fails. A timetag in the
