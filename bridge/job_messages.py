@@ -43,6 +43,11 @@ def states_of(numbers: Sequence[int]) -> frozenset[JobState]:
     return frozenset(_STATE_OF[number] for number in numbers)
 
 
+def mark_of(verdict: Verdict | None) -> bridge_pb2.Mark:
+    """Return the wire's number of a verdict; of None, unspecified."""
+    return bridge_pb2.MARK_UNSPECIFIED if verdict is None else _MARKS[verdict]
+
+
 def verdict_of(number: int) -> Verdict | None:
     """Return the verdict that a wire number names; None for unspecified.
 
@@ -84,7 +89,7 @@ def message_of_take(entry: TakeEntry) -> bridge_pb2.Take:
     return bridge_pb2.Take(
         take_id=take.id,
         name=entry.name,
-        mark=_MARKS[entry.verdict],
+        mark=mark_of(entry.verdict),
         parent_id=take.parent or "",
         departure_sample=take.departure_sample,
         request_id=request.request_id,

@@ -15,6 +15,8 @@ from bridge.app import Load, open_store, shipped_model
 from bridge.app.workbench import engine_alone
 from bridge.audio_file import write_whole
 from bridge.commands.console import note, say
+from bridge.commands.remote_takes import run_remote
+from bridge.commands.serving import access_of, add_remote_arguments
 from bridge.config import default_spool
 from bridge.entries import TakeEntry, TakeQuery, Verdict
 from bridge.errors import InvalidRequestError, NotReadyError
@@ -23,6 +25,7 @@ from bridge.store import TakeStore
 from bridge.takes import to_record
 
 DIFFERENT: Final = 1
+REMOTE: Final = frozenset({"list", "show", "tag", "export"})
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -55,23 +58,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             "--spool",
             type=Path,
             metavar="DIR",
-            default=default_spool(),
-            help="where takes are kept (%(default)s)",
+            help=f"where takes are kept ({default_spool()})",
         )
         one.add_argument("--json", action="store_true", help="report as JSON")
+    for one in (listed, shown, tagged, exported):
+        add_remote_arguments(one)
 
 
 def run(arguments: argparse.Namespace, load: Load | None = None) -> int:
     """Do what was asked; return 0, or 1 if a take came out differently or something is damaged.
 
     Raises:
-        BridgeError: No such take, or a store or model that cannot be used.
+        BridgeError: No such take, or a store, model or server that cannot be used.
     """
+    if getattr(arguments, "server", None) is not None:
+        return run_remote(arguments)
+    if arguments.action in REMOTE:
+        access_of(arguments)
     if arguments.action in ("export", "regenerate"):
         load = load or shipped_model(arguments.model)
         work = _export if arguments.action == "export" else _regenerate
         return asyncio.run(work(arguments, load))
-    with closing(open_store(arguments.spool)) as store:
+    with closing(open_store(_spool_of(arguments))) as store:
         return _ACTIONS[arguments.action](store, arguments)
 
 
@@ -80,6 +88,10 @@ def facts_of(entry: TakeEntry) -> dict[str, Any]:
     made = datetime.fromtimestamp(entry.created_s, UTC).isoformat(timespec="seconds")
     own = {"verdict": entry.verdict.value, "name": entry.name, "bytes": entry.used_bytes}
     return {"created": made, **own, **to_record(entry.take)}
+
+
+def _spool_of(arguments: argparse.Namespace) -> Path:
+    return arguments.spool or default_spool()
 
 
 def _list(store: TakeStore, arguments: argparse.Namespace) -> int:
@@ -137,7 +149,7 @@ def _check(store: TakeStore, arguments: argparse.Namespace) -> int:
 
 
 async def _export(arguments: argparse.Namespace, load: Load) -> int:
-    async with engine_alone(arguments.spool, load) as engine:
+    async with engine_alone(_spool_of(arguments), load) as engine:
         if arguments.codes:
             if arguments.out is None:
                 raise InvalidRequestError("--codes are written to a file: name it with --out")
@@ -163,7 +175,7 @@ def _copied(path: Path, out: Path) -> Path:
 
 
 async def _regenerate(arguments: argparse.Namespace, load: Load) -> int:
-    async with engine_alone(arguments.spool, load) as engine:
+    async with engine_alone(_spool_of(arguments), load) as engine:
         take = (await asyncio.to_thread(engine.store.entry, arguments.take)).take
         if take.fingerprint != engine.info.fingerprint:
             raise NotReadyError(
