@@ -118,8 +118,8 @@ class LivePlayer:
     def plan(self, request_id: str, start_sample: int, end_sample: int, fade_samples: int) -> None:
         """Announce an answer, or another end of one that was announced."""
         with self._lock:
-            for voice in (self._voice, *self._waiting):
-                if voice is not None and voice.request_id == request_id:
+            for voice in self._voices():
+                if voice.request_id == request_id:
                     voice.end_sample = end_sample
                     return
             voice = _Voice(
@@ -134,8 +134,8 @@ class LivePlayer:
     def add(self, request_id: str, start_sample: int, samples: Audio) -> None:
         """Take a block of an answer; one that nobody waits for any more is dropped."""
         with self._lock:
-            for voice in (self._voice, *self._waiting):
-                if voice is not None and voice.request_id == request_id:
+            for voice in self._voices():
+                if voice.request_id == request_id:
                     voice.parts.append((start_sample, samples))
                     voice.next_sample = start_sample + samples.shape[1]
                     if voice.ready_s is None and voice.next_sample > voice.start_sample:
@@ -155,6 +155,11 @@ class LivePlayer:
                 at = last
             self.next_sample = end
         return out
+
+    def _voices(self) -> list[_Voice]:
+        """Return the voices that sound, that fade in and that wait."""
+        coming = None if self._fade is None else self._fade.voice
+        return [one for one in (self._voice, coming, *self._waiting) if one is not None]
 
     def _turn_at(self, at: int, end: int) -> int:
         """Let what is due at a sample begin; return how far nothing else does."""

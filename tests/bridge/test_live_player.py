@@ -62,6 +62,17 @@ def test_after_the_last_answer_the_input_comes_back():
     assert player.gap_samples == 0
 
 
+def test_what_comes_of_an_answer_while_it_fades_in_is_not_lost():
+    player = LivePlayer(1)
+    player.plan("a", 1_000, 2_000, FADE)
+    player.add("a", 900, voiced(900, 1_100))
+    played(player, 950)
+    player.add("a", 1_100, voiced(1_100, 2_000))
+    out = played(player, 900)
+    np.testing.assert_array_equal(out[50:], ramp(1_000, 850))
+    assert player.gap_samples == 0
+
+
 def test_an_end_that_moves_is_followed():
     player = LivePlayer(1)
     player.plan("a", 1_000, 2_000, FADE)
