@@ -13,6 +13,8 @@ from model.state import BANDS, Weighed
 GROUPS = 8
 """The balance is that of the last 6 s, in which the recall has something to go by."""
 MOST_DB = 9.0
+QUIET = 1e-3
+"""A recording of less power, about -60 dBFS in one group, says nothing of level or colour."""
 FLOOR = 1e-5
 """Of the whole power: what lies below in a band is taken for nothing."""
 EDGES_HZ = np.geomspace(100.0, 14_000.0, BANDS - 1)
@@ -24,7 +26,9 @@ def balance(weighed: Weighed, bins: int) -> Float[Tensor, "1 bins"]:
     Between the bands' centres gains are linear in dB over the logarithm of frequency.
     """
     made, heard = weighed[-GROUPS:].sum(axis=0, dtype=np.float64)
-    floor = FLOOR * (heard.sum() + made.sum()) + 1e-12
+    if heard.sum() < QUIET:
+        return torch.ones(1, bins)
+    floor = FLOOR * (heard.sum() + made.sum())
     change = 10 * np.log10((heard + floor) / (made + floor))
     edges = np.log(np.concatenate([[EDGES_HZ[0] / 2], EDGES_HZ, [EDGES_HZ[-1] * 1.5]]))
     hertz = np.arange(bins) * SAMPLE_RATE / (2 * (bins - 1))

@@ -28,6 +28,11 @@ def test_nothing_heard_changes_nothing():
     assert torch.equal(gains, torch.ones(1, BINS))
 
 
+def test_a_silent_recording_silences_nothing():
+    silent = bands_of(0.0) * np.array([1.0, 1e-7], np.float32)[None, :, None]
+    assert torch.equal(balance(silent, BINS), torch.ones(1, BINS))
+
+
 def test_a_louder_recording_raises_every_bin_by_as_much_and_no_more_than_the_most():
     for wanted, expected in ((6.0, 6.0), (-3.0, -3.0), (40.0, MOST_DB)):
         gains = 20 * torch.log10(balance(bands_of(wanted), BINS))
