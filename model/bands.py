@@ -33,7 +33,8 @@ def balance(weighed: Weighed, bins: int) -> Float[Tensor, "1 bins"]:
     edges = np.log(np.concatenate([[EDGES_HZ[0] / 2], EDGES_HZ, [EDGES_HZ[-1] * 1.5]]))
     hertz = np.arange(bins) * SAMPLE_RATE / (2 * (bins - 1))
     at = np.log(np.maximum(hertz, 1.0))
-    decibels = np.interp(at, (edges[1:] + edges[:-1]) / 2, change.clip(-MOST_DB, MOST_DB))
+    centres = (edges[1:] + edges[:-1]) / 2
+    decibels: Float64[np.ndarray, " bins"] = np.interp(at, centres, change.clip(-MOST_DB, MOST_DB))
     return torch.as_tensor(10 ** (decibels / 20), dtype=torch.float32)[None]
 
 

@@ -211,7 +211,8 @@ class Finisher(nn.Module):
         x = self.norm(self._refined(self.enter(x.to(self.dtype)), given))
         gains = self._balanced(self.leave(x).float().clamp(-12, 6).exp(), given)
         bands = size // 2 + 1
-        by_source = gains[..., :-BANDS].unflatten(-1, (REGISTERS + 1, bands)).movedim(2, 1)
+        shape = *gains.shape[:2], REGISTERS + 1, bands
+        by_source = gains[..., :-BANDS].reshape(shape).transpose(1, 2)
         spectrum = (tones * by_source[:, :REGISTERS]).sum(1)
         spectrum = spectrum + _spectrum(noise * self.window) * by_source[:, REGISTERS]
         made = self._overlap_add(_audio(spectrum, size) * self.window)

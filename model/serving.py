@@ -52,7 +52,7 @@ def _pack_maps(module: nn.Module) -> None:
     for name, child in module.named_children():
         if isinstance(child, Linear):
             module.register_module(name, PackedLinear(child.w, child.b))
-        elif isinstance(child, nn.Linear) and child.bias is not None:
+        elif isinstance(child, nn.Linear) and "bias" in dict(child.named_parameters()):
             module.register_module(name, PackedLinear(child.weight.t(), child.bias))
         else:
             _pack_maps(child)
