@@ -2,6 +2,7 @@
 
     python benchmarks/live.py [--handovers 50] [--virtual 1000] [--sessions 1 2 4]
                               [--loads idle busy] [--lead-ms 800] [--sound] [--json FILE]
+                              [--replay FILE]
 
 Sessions play endless loops at 120 bpm, 4/4, 48 kHz stereo, in periods of 1024, with the default
 plan; a musician plays along at a quarter of the level. First so many hand-overs of each session
@@ -94,12 +95,19 @@ def main(given: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(given)
     prime = _prime()
     rows: list[dict[str, Any]] = []
+    kept: dict[str, Times] = {}
+    if arguments.replay is not None:
+        kept = json.loads(arguments.replay.read_text())["times"]
     for load in arguments.loads:
         for sessions in arguments.sessions:
-            with _busy_core() if load == "busy" else nullcontext():
-                seen, recorded = _paced(arguments, prime, sessions)
-            facts = {"load": load, "sessions": sessions}
-            if arguments.handovers:
+            facts, name = {"load": load, "sessions": sessions}, f"{load} {sessions}"
+            if arguments.replay is not None:
+                info = shipped_model(arguments.model)().info
+                recorded = Recorded(times=kept[name], info=info, thinned_chunks=0)
+            else:
+                with _busy_core() if load == "busy" else nullcontext():
+                    seen, recorded = _paced(arguments, prime, sessions)
+                kept[name] = recorded.times
                 rows.append(facts | {"clock": "paced"} | _row(arguments, seen, recorded))
             if arguments.virtual:
                 seen, virtual = _virtual(arguments, prime, sessions, recorded)
@@ -109,6 +117,7 @@ def main(given: Sequence[str] | None = None) -> int:
         "machine": {"cores": len(os.sched_getaffinity(0)), "load_average": os.getloadavg()},
         "asked": {name: str(value) for name, value in vars(arguments).items()},
         "rows": rows,
+        "times": kept,
     }
     if arguments.json is not None:
         arguments.json.write_text(json.dumps(report, indent=1))
@@ -128,6 +137,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--sound", action="store_true", help="make the virtual bars' music too")
     parser.add_argument("--model", type=Path, metavar="DIR", help="weights; else the shipped ones")
     parser.add_argument("--json", type=Path, metavar="FILE")
+    parser.add_argument(
+        "--replay", type=Path, metavar="FILE", help="of --json: the virtual clock alone, its times"
+    )
     return parser
 
 
@@ -158,8 +170,7 @@ def _setting(arguments: argparse.Namespace, hand_overs: int, number: int) -> Set
 def _paced(
     arguments: argparse.Namespace, prime: Audio, sessions: int
 ) -> tuple[list[Seen], Recorded]:
-    hand_overs = arguments.handovers or 8
-    settings = [_setting(arguments, hand_overs, number) for number in range(sessions)]
+    settings = [_setting(arguments, arguments.handovers, number) for number in range(sessions)]
     with tempfile.TemporaryDirectory() as folder:
         context = multiprocessing.get_context("spawn")
         here, there = context.Pipe()
@@ -232,8 +243,9 @@ def _virtual(
 def _model(arguments: argparse.Namespace, recorded: Recorded) -> ModelGenerator[Any]:
     if arguments.sound:
         return shipped_model(arguments.model)()
-    composes = bool(recorded.times.get("notes"))
-    return HollowGenerator(recorded.info, recorded.info.passes, composes=composes)
+    counts = {kind: len(values) for kind, values in recorded.times.items()}
+    passes = 1 + round(counts.get("pass", 0) / max(1, counts.get("closing", 0)))
+    return HollowGenerator(recorded.info, passes, composes="notes" in counts)
 
 
 def _row(arguments: argparse.Namespace, seen: list[Seen], recorded: Recorded) -> dict[str, Any]:

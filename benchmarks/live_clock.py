@@ -13,8 +13,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
-from concurrent.futures.thread import _WorkItem as _Work
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from typing import Any, Final, TypeVar
 
@@ -56,6 +55,8 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         """
         self._now_s = 0.0
         self._spent = spent
+        self._took_s = 0.0
+        self._thread = ThreadPoolExecutor(max_workers=1)
         super().__init__(_Jumping(self._advance))
 
     def time(self) -> float:
@@ -67,16 +68,27 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     ) -> asyncio.Future[T]:
         """Do the work now; its result comes when its time has passed."""
         del executor
-        future = self.create_future()
+        future: asyncio.Future[T] = self.create_future()
         self._spent()
-        begun_s = time.thread_time()
-        done: Future[T] = Future()
-        # As a pool does it: whatever the work raises is its outcome.
-        _Work(done, func, args).run()
+
+        def work() -> T:
+            begun_s = time.thread_time()
+            try:
+                return func(*args)
+            finally:
+                self._took_s = time.thread_time() - begun_s
+
+        done = self._thread.submit(work)
+        wait([done])
         recorded_s, really_s = self._spent()
-        beside_s = max(0.0, time.thread_time() - begun_s - really_s)
+        beside_s = max(0.0, self._took_s - really_s)
         self.call_at(self._now_s + recorded_s + beside_s, _settle, future, done)
         return future
+
+    def close(self) -> None:
+        """End the thread and the loop."""
+        self._thread.shutdown()
+        super().close()
 
     def _advance(self, seconds: float) -> None:
         self._now_s += seconds

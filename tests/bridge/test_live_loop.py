@@ -13,6 +13,7 @@ from bridge.errors import BridgeError, NotReadyError
 from bridge.live_window import WINDOW_SECONDS
 from bridge.ports import StemKind
 from bridge.request import AudioBlock
+from bridge.splice import FADE_SECONDS
 from protos import bridge_pb2
 
 RATE = 44_100
@@ -132,6 +133,18 @@ def test_an_answer_is_made_from_what_was_heard_up_to_the_lead(serve, connect):
         one.wait_for(lambda: one.done == ["loop/0"])
         assert sum(len(block) for block in generator.fed) == BAR - LEAD
         assert one.live.heard.received_sample == BAR - LEAD
+
+
+def test_what_is_not_heard_of_an_answer_is_not_decoded(serve, connect):
+    generator = CountingGenerator()
+    with listening(connect(serve(generator))) as one:
+        one.live.loop(asked())
+        one.play_to_answer(BAR, 0)
+    size = generator.info.block_samples
+    first = round(BAR - FADE - FADE_SECONDS * RATE) // size
+    unheard = [block for block in generator.decoded if (BAR - LEAD) // size < block < first]
+    assert unheard == []
+    assert first in generator.decoded
 
 
 def test_call_and_response_listens_between_the_answers(serve, connect):
