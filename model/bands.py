@@ -17,7 +17,7 @@ QUIET = 1e-3
 """A recording of less power, about -60 dBFS in one group, says nothing of level or colour."""
 FLOOR = 1e-5
 """Of the whole power: what lies below in a band is taken for nothing."""
-EDGES_HZ = np.geomspace(100.0, 14_000.0, BANDS - 1)
+EDGES_HZ: Float64[np.ndarray, " edges"] = np.geomspace(100.0, 14_000.0, BANDS - 1)
 
 
 def balance(weighed: Weighed, bins: int) -> Float[Tensor, "1 bins"]:
@@ -34,8 +34,8 @@ def balance(weighed: Weighed, bins: int) -> Float[Tensor, "1 bins"]:
     hertz = np.arange(bins) * SAMPLE_RATE / (2 * (bins - 1))
     at = np.log(np.maximum(hertz, 1.0))
     centres = (edges[1:] + edges[:-1]) / 2
-    decibels: Float64[np.ndarray, " bins"] = np.interp(at, centres, change.clip(-MOST_DB, MOST_DB))
-    return torch.as_tensor(10 ** (decibels / 20), dtype=torch.float32)[None]
+    decibels = torch.as_tensor(np.interp(at, centres, change.clip(-MOST_DB, MOST_DB)))
+    return (10 ** (decibels / 20)).float()[None]
 
 
 def band_power(audio: Float32[np.ndarray, " samples"]) -> Float64[np.ndarray, " bands"]:
