@@ -15,6 +15,7 @@ from bridge.limits import check_plan
 from bridge.ports import Conditions, Plan, PlanChange, Quality, StepResult
 from bridge.request import AudioBlock, Done, Nothing, RenderRequest
 from bridge.store import TakeStore
+from protos import bridge_pb2
 
 RATE = 44_100
 PASSES = 3
@@ -296,3 +297,33 @@ def test_a_plan_names_its_passes_at_each_sample():
 def test_changes_that_no_sampler_could_follow_are_refused(changes):
     with pytest.raises(InvalidRequestError, match="allowed are"):
         check_plan(Plan(seed=1, changes=changes))
+
+
+@pytest.mark.parametrize(
+    ("pacing", "fields", "keep_up", "due_in_s"),
+    [
+        ("PACING_FAST", {}, False, None),
+        ("PACING_FAST", {"keep_up": True}, True, None),
+        ("PACING_FAST", {"keep_up": True, "lead_samples": 4_410, "fade_samples": 441}, True, 0.0),
+        ("PACING_SERVER", {}, True, None),
+    ],
+)
+def test_a_live_answer_says_on_the_wire_that_it_shall_keep_up(
+    serve, connect, tmp_path, pacing, fields, keep_up, due_in_s
+):
+    header = bridge_pb2.LiveHeader(
+        format=bridge_pb2.AudioFormat(sample_rate=RATE, num_channels=1),
+        plan=bridge_pb2.Plan(seed=3),
+        credit_samples=10**9,
+        pacing=pacing,
+    )
+    continuation = bridge_pb2.LiveContinuation(
+        splice_sample=20_000, target=bridge_pb2.Target(num_samples=3_000), **fields
+    )
+    client = connect(serve(CountingGenerator()))
+    with client.live(header) as live:
+        live.play(np.zeros((1, 20_000), np.float32))
+        live.wait_until_heard(20_000)
+        done = live.answer(continuation).done
+    asked = TakeStore(tmp_path / "spool").request(done.take_id)
+    assert (asked.live, asked.keep_up, asked.due_in_s) == (True, keep_up, due_in_s)
