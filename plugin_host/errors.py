@@ -58,3 +58,7 @@ class AudioFormatError(PluginHostError):
 
 class PluginCrashError(PluginHostError):
     """A plugin took its process with it, or hung, and what was asked of it cannot be done."""
+
+
+class WorkerLostError(PluginHostError):
+    """The plugins' process has died, or answers no more; the text says which."""

@@ -21,7 +21,12 @@ from uuid import uuid4
 import numpy as np
 
 from plugin_host.chain import Report, check_block, check_format, rendered
-from plugin_host.errors import PluginCrashError, PluginHostError, PluginLoadError
+from plugin_host.errors import (
+    PluginCrashError,
+    PluginHostError,
+    PluginLoadError,
+    WorkerLostError,
+)
 from plugin_host.loader import PluginSpec, Samples
 from plugin_host.parameters import Parameter, Setting
 from plugin_host.shared_audio import Layout, SharedAudio
@@ -232,7 +237,7 @@ class IsolatedChain:
                     piece = before[:, first : first + MAX_BLOCK_SAMPLES]
                     worker.process(piece, self._policy.patience_s)
             wet, faults = worker.process(block, self._policy.patience_s)
-        except _LostError as lost:
+        except WorkerLostError as lost:
             self._lose(worker, lost)
             return None
         for position, reason in faults:
@@ -250,12 +255,12 @@ class IsolatedChain:
             raise PluginCrashError(message, value=position, limit="a running process")
         try:
             return self._worker.ask(what, position, *given, patience_s=START_SECONDS)
-        except _LostError as lost:
+        except WorkerLostError as lost:
             name = self._lose(self._worker, lost)
             message = f"{name} {lost} when it was asked to {what}"
             raise PluginCrashError(message, value=name, limit="a plugin that lives") from lost
 
-    def _lose(self, worker: "_Worker", lost: "_LostError") -> str:
+    def _lose(self, worker: "_Worker", lost: WorkerLostError) -> str:
         """Report who took the process away, and begin to mend it beside the audio."""
         position = max(0, worker.end())
         self._worker = None
@@ -277,7 +282,7 @@ class IsolatedChain:
             for position, name, value in self._settings:
                 if position not in bypassed:
                     worker.ask("set", position, {name: value}, patience_s=START_SECONDS)
-        except (PluginHostError, _LostError) as error:
+        except PluginHostError as error:
             # Dry from now on, until somebody resets the chain.
             self._report(0, f"the chain could not be started again: {error}")
             return
@@ -308,10 +313,6 @@ class IsolatedChain:
         return np.zeros((self.num_channels, num_samples), np.float32)
 
 
-class _LostError(Exception):
-    """A worker process that has died, or answers no more; the text says which."""
-
-
 class _Worker:
     """One worker process and the memory shared with it."""
 
@@ -325,7 +326,7 @@ class _Worker:
         theirs.close()
         try:
             self.ready: Ready = self._answer(START_SECONDS)
-        except _LostError as lost:
+        except WorkerLostError as lost:
             position = self.end()
             name = order.specs[position].plugin if position >= 0 else "a plugin"
             message = f"{name} {lost} while it was loaded"
@@ -346,7 +347,7 @@ class _Worker:
         try:
             self._pipe.send((what, position, given))
         except OSError as error:
-            raise _LostError(self._how()) from error
+            raise self._lost() from error
         return self._answer(patience_s)
 
     def end(self) -> int:
@@ -363,17 +364,23 @@ class _Worker:
     def _answer(self, patience_s: float) -> Any:  # noqa: ANN401 - by order
         try:
             if not self._pipe.poll(patience_s):
-                raise _LostError(f"did not answer within {patience_s:g} s")
+                raise WorkerLostError(
+                    f"did not answer within {patience_s:g} s",
+                    value="no answer",
+                    limit=patience_s,
+                    unit="s",
+                )
             answer = self._pipe.recv()
         except (EOFError, OSError) as error:
-            raise _LostError(self._how()) from error
+            raise self._lost() from error
         if isinstance(answer, PluginHostError):
             raise answer
         return answer
 
-    def _how(self) -> str:
+    def _lost(self) -> WorkerLostError:
         self._process.join(JOIN_SECONDS)
         code = self._process.exitcode
+        message = f"ended its process with status {code}"
         if code is not None and code < 0:
-            return f"crashed with {signal.Signals(-code).name}"
-        return f"ended its process with status {code}"
+            message = f"crashed with {signal.Signals(-code).name}"
+        return WorkerLostError(message, value=code, limit="a process that lives")

@@ -26,6 +26,7 @@ ERROR_ROWS: Mapping[type[Exception], type[BridgeError]] = {
     plugin_errors.UnknownPluginError: NotFoundError,
     plugin_errors.PluginLoadError: NotReadyError,
     plugin_errors.PluginCrashError: NotReadyError,
+    plugin_errors.WorkerLostError: NotReadyError,
     plugin_errors.ParameterError: InvalidRequestError,
     plugin_errors.UnknownParameterError: InvalidRequestError,
     plugin_errors.AudioFormatError: InvalidRequestError,
