@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 import numpy as np
+import pedalboard
 import pytest
 
 from plugin_host.chain import load_chain
@@ -209,6 +210,26 @@ def test_a_state_brings_a_plugin_back(effect, isolated, tmp_path):
         third.process(noise(500)), delayed(noise(500)) * np.float32(0.5012)
     ) if False else None
     assert third.state(0) == state
+
+
+@pytest.mark.plugin
+def test_a_preset_is_read_while_it_plays_and_by_a_chain_file(effect, isolated, tmp_path):
+    plugin = pedalboard.VST3Plugin(str(effect.path))
+    plugin.gain_db = -6.0
+    plugin.process(noise(8_192), RATE, 8_192, False)
+    preset = tmp_path / "quiet.vstpreset"
+    preset.write_bytes(plugin.preset_data)
+    file = tmp_path / "chain.json"
+    entry = {"plugin": str(effect.path), "preset": preset.name}
+    file.write_text(json.dumps({"plugins": [entry]}))
+    chains = [isolated(effect), isolated(*read_chain_file(file))]
+    chains[0].load_preset(0, preset)
+    for chain in chains:
+        out = chain.process(noise(8_192))
+        np.testing.assert_allclose(out, delayed(noise(8_192)) * 10 ** (-6 / 20), atol=1e-5)
+    preset.write_bytes(b"no preset")
+    with pytest.raises(PluginLoadError, match="refuses the preset"):
+        chains[0].load_preset(0, preset)
 
 
 @pytest.mark.plugin
