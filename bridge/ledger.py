@@ -56,10 +56,12 @@ class JobLedger:
             StorageError: The disk is full or refuses.
         """
         inputs = ""
-        if request.keep_source:
-            inputs = self._objects.put(request_file.to_bytes(request))
+        data = request_file.to_bytes(request) if request.keep_source else None
         parent = request.source.take_id if isinstance(request.source, TakePoint) else None
         with self._database.transaction() as connection:
+            if data is not None:
+                # No sweep lies between the object and the row that names it.
+                inputs = self._objects.put(data)
             values = {
                 "id": info.id,
                 "server": self._server().name,
