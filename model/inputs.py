@@ -6,11 +6,11 @@ from jaxtyping import Bool, Int64
 
 from model.bundle import Bundle
 from model.conditioning.embeddings import FrameInputs
-from model.conditioning.roll import NOTE_LIMITS, ROLL_FRAME_SAMPLES, ROLL_WIDTH, Roll, roll_of
+from model.conditioning.roll import ROLL_FRAME_SAMPLES, Roll, check_notes, noted_roll
 from model.errors import ConditionError, LabelError
 from model.grid import Grid
 from model.hearing import Hearing
-from model.values import TARGETS, Known, Notes
+from model.values import TARGETS, Known
 
 
 class Inputs:
@@ -41,7 +41,7 @@ class Inputs:
                 raise ConditionError(f"kind {kind} is none of the {len(TARGETS)}: {TARGETS}")
             if kinds.count(kind) > 1:
                 raise ConditionError(f"{kinds.count(kind)} stems are {TARGETS[kind]}, 1 can be")
-        _check_notes(known.notes)
+        check_notes(known.notes)
 
     def of_chunk(self, known: Known, chunk: int) -> FrameInputs:
         """Return the conditions of one chunk."""
@@ -67,14 +67,7 @@ class Inputs:
         self, known: Known, start: int, groups: int
     ) -> tuple[Roll, Bool[np.ndarray, " groups"]]:
         """Return note features from a sample on, and which roll frames they are known for."""
-        if not known.spans():
-            return np.zeros((groups, ROLL_WIDTH), np.float32), np.zeros(groups, bool)
-        at = start + np.arange(groups) * ROLL_FRAME_SAMPLES
-        noted = np.zeros(groups, bool)
-        for first, last in known.spans():
-            # A frame is known when a span touches it: half-known frames have notes to tell.
-            noted |= (at + ROLL_FRAME_SAMPLES > first) & (at < last)
-        return roll_of(known.notes, start, groups), noted
+        return noted_roll(known.notes, known.spans(), start, groups)
 
     def _stems(
         self, known: Known, chunk: int, groups: int
@@ -89,11 +82,3 @@ class Inputs:
             codes[stem.kind, : len(heard)] = heard
             given[stem.kind, : len(heard)] = begun
         return codes, given
-
-
-def _check_notes(notes: Notes) -> None:
-    for name, (column, limit) in NOTE_LIMITS.items():
-        values = notes[:, column]
-        wrong = values[(values < 0) | (values > limit)]
-        if len(wrong):
-            raise ConditionError(f"a note's {name} is {wrong[0]}, allowed are 0 to {limit}")

@@ -24,13 +24,11 @@ from torch import Tensor
 from model.bundle import Bundle, Card, empty_bundle, modules, share_codebook
 from model.config import ModelConfig
 from model.errors import CheckpointError
+from model.folders import MANIFEST, READABLE, read_table
 from model.serving import served_in
 from model.shipped import SMALL, TINY
 
 SHIPPED = Path(__file__).parent / "weights"
-MANIFEST = "manifest.json"
-READABLE = 0o644
-"""safetensors writes for the owner alone; an installed model serves everybody."""
 FORMAT = 2
 EIGHT_BIT = frozenset({"top", "upsampler0", "upsampler1"})
 """Parts whose matrices are stored in eight bits, so that all together stay below 32 MB."""
@@ -113,16 +111,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     Raises:
         CheckpointError: There is none, or it is not one.
     """
-    path = folder / MANIFEST
-    try:
-        manifest: Any = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise CheckpointError(f"{path} does not exist: the folder holds no model") from error
-    except (ValueError, OSError) as error:
-        raise CheckpointError(f"{path} cannot be read: {error}") from error
-    if not isinstance(manifest, dict):
-        raise CheckpointError(f"{path} holds a {type(manifest).__name__}, expected an object")
-    table = cast(dict[str, Any], manifest)
+    path, table = folder / MANIFEST, read_table(folder)
     if table.get("kind") == "released":
         raise CheckpointError(
             f"{path} is that of a released model, which hears too far ahead to play live: it "

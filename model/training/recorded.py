@@ -5,27 +5,26 @@ under the same name; time 0 is the first sample. Where there is none, notes are 
 listener hears, as they will be when the model is played. Knows no training.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Final
 
-import mido  # pyright: ignore[reportMissingTypeStubs]
 import numpy as np
 import torch
 from jaxtyping import Float, Float32, Int16, Int64
 from torch.nn import functional as F
 
 from model.bundle import TOP, Bundle
-from model.composer import HELD, LOWEST_PITCH, OFF, STRUCK, Notes, Voice, notes_of
-from model.conditioning.roll import DRUM_PROGRAM
+from model.composer import Notes, Voice, notes_of, score_heard
 from model.data.dataset import SAMPLE_RATE, STEM_KINDS, Example, Labels
 from model.errors import TrainingError
-from model.listener import SOUNDING, Listener
+from model.listener import Listener
 from model.listening import BEFORE_SAMPLES, STEP_SAMPLES, step_spectra
 from model.training.codes import CodedExample
 from model.training.downmix import downmix
 from model.training.evaluate import codes_of
+from model.training.midi import read_notes
 from model.training.published.clips import read_stretch
 from model.training.published.recordings import Recording, Source, open_recordings
 
@@ -43,9 +42,7 @@ KIND: Final = STEM_KINDS.index("other")
 MIDI_ENDINGS: Final = (".mid", ".midi")
 _PIECE_SECONDS: Final = 60
 _GROUP_STEPS: Final = 512
-_DRUM_CHANNEL: Final = 9
 
-_mido = cast(Any, mido)  # it has types only in part
 Pcm = Int16[np.ndarray, " samples"]
 
 
@@ -137,10 +134,7 @@ def heard_notes(listener: Listener, audio: Float32[np.ndarray, " samples"]) -> N
         lead = min(listener.before_steps, first)
         logits = listener(spectra[:, first - lead : first + _GROUP_STEPS])
         likely.append(logits[0, lead:].sigmoid())
-    sure = (torch.cat(likely) > SURE).numpy()
-    sounding, struck = sure[..., SOUNDING], sure[..., SOUNDING + 1]
-    score = np.where(sounding, np.where(struck, STRUCK, HELD), OFF).astype(np.int8)
-    score[:, :LOWEST_PITCH] = np.where(struck[:, :LOWEST_PITCH], STRUCK, OFF)
+    score = score_heard(torch.cat(likely).numpy(), SURE)
     return notes_of(score, 0, Voice(step_samples=STEP_SAMPLES))
 
 
@@ -159,33 +153,9 @@ def midi_notes(path: Path) -> Notes:
     Raises:
         TrainingError: It cannot be read, or holds no notes.
     """
-    try:
-        rows = sorted(_rows(_mido.MidiFile(str(path))))
-    except (OSError, EOFError, ValueError, KeyError, IndexError) as error:
-        raise TrainingError(f"{path} is no standard MIDI file: {error}") from error
-    if not rows:
-        raise TrainingError(f"{path} holds no notes")
-    return np.array(rows, np.int64).reshape(-1, 6)
-
-
-def _rows(file: Any) -> Iterator[tuple[int, int, int, int, int, int]]:  # noqa: ANN401 - untyped
-    seconds, programs = 0.0, dict[int, int]()
-    open_notes: dict[tuple[int, int], tuple[int, int]] = {}
-    for message in file:
-        seconds += message.time
-        at = round(seconds * SAMPLE_RATE)
-        if message.type == "program_change":
-            programs[message.channel] = message.program
-        if message.type not in ("note_on", "note_off"):
-            continue
-        key = (message.channel, message.note)
-        if key in open_notes:
-            start, velocity = open_notes.pop(key)
-            drum = message.channel == _DRUM_CHANNEL
-            program = DRUM_PROGRAM if drum else programs.get(message.channel, 0)
-            yield start, max(at, start + 1), message.note, velocity, program, KIND
-        if message.type == "note_on" and message.velocity:
-            open_notes[key] = (at, message.velocity)
+    notes = read_notes(path, SAMPLE_RATE)
+    notes[:, 5] = KIND  # which part of a recording plays them is not known
+    return notes
 
 
 def _midi_of(recording: Recording) -> Path | None:
