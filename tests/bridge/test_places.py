@@ -39,7 +39,7 @@ def test_a_process_that_is_killed_in_the_stream_costs_no_byte_and_no_call(
     beside.serve()
     client = connect(beside)
     assert client.render(asked(2)).audio.shape == (2, 150_000)
-    generator = beside.app._generator
+    generator = beside.app._places[0].generator
     before = [spot.replica.pid for spot in generator._spots]
     blocks, killed, done = [], 0, None
     for event in client.events(asked(1)):

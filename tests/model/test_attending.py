@@ -40,4 +40,4 @@ def test_a_step_hears_what_came_before_it_and_nothing_after(generator):
 def test_where_notes_are_told_nobody_listens_for_them(generator):
     state = stepped(generator, fed(generator, sound(3 * CHUNK), told()), plan(), 1)
     assert len(state.heard) == 0
-    assert len(state.spectra) == state.settled_sample // STEP
+    assert len(state.spectra) == state.drawn_from * 128 // STEP
