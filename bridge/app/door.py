@@ -122,8 +122,7 @@ class ShippedGenerator:
         """Return the states one step further."""
         steps = self._model.step(states, sampling_plan_of(plan))
         return [
-            StepResult(state=step.state, phase=step.phase, between_chunks=True)
-            for step in steps
+            StepResult(state=step.state, phase=step.phase, between_chunks=True) for step in steps
         ]
 
     def steps_per_second(self, plan: Plan) -> float:
