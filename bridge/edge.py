@@ -30,6 +30,6 @@ def failures_told(where: str, tell: Callable[[BridgeError], object]) -> Generato
         yield
     except BridgeError as error:
         tell(error)
-    except Exception:
+    except Exception:  # a wire's edge: whatever it is, the caller gets INTERNAL, the log the rest
         log.exception("unexpected failure at %s", where)
         tell(BridgeError(INTERNAL_TEXT))
