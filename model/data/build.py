@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32, Int16
+from jaxtyping import Float32
 
 from model.data import corpus
 from model.data.arrange import Arrangement, SoundingPart, arrange
@@ -24,9 +24,9 @@ from model.data.dataset import SAMPLE_RATE, SPLITS, STEM_KINDS
 from model.data.errors import DataError, UnreadableScoreError
 from model.data.generate import compose
 from model.data.render import Renderer
-from model.data.score import BAR_QUARTERS, Score, load_score, save_score
+from model.data.rows import EXCERPT_SAMPLES, Pcm, row_of
+from model.data.score import Score, load_score, save_score
 
-EXCERPT_SAMPLES = 1_058_400
 EXAMPLES_PER_SHARD = 32
 HELD_OUT_SHARE = 0.1
 RECIPE = 2
@@ -45,7 +45,6 @@ _GENRE_SHARES = {
 }
 
 Signal = Float32[np.ndarray, "samples"]
-Pcm = Int16[np.ndarray, "samples"]
 
 log = logging.getLogger(__name__)
 
@@ -245,7 +244,7 @@ def render_example(
     stems, mix = _sound(rng, renderer, arrangement, settings)
     if np.abs(mix).max() == 0:
         return None
-    return _row(arrangement, settings, place, stems, mix)
+    return row_of(arrangement, settings, place, stems, mix)
 
 
 def _draw_score(rng: np.random.Generator, config: BuildConfig, split: str, number: int) -> Score:
@@ -305,85 +304,6 @@ def _level_gain(total: Signal, peak: float, headroom: float) -> float:
 
 def _as_int16(samples: Signal) -> Pcm:
     return np.round(samples * 32767).astype(np.int16)
-
-
-def _row(
-    arrangement: Arrangement,
-    settings: dict[str, float],
-    place: tuple[str, int],
-    stems: dict[str, Pcm],
-    mix: Pcm,
-) -> tuple[dict[str, Any], list[Pcm]]:
-    score, (split, number) = arrangement.score, place
-    signals = list(stems.values())
-    alone = len(signals) == 1 and "noise_dbfs" not in settings
-    row = {
-        "name": f"{split}-{number:05d}",
-        "work": score.work,
-        "source_licence": score.licence,
-        "composer": score.composer,
-        "genre": score.genre,
-        "tempo_bpm": round(arrangement.tempo_bpm, 3),
-        "meter": score.meter,
-        "num_samples": EXCERPT_SAMPLES,
-        "mix_offset": 0 if alone else len(signals) * EXCERPT_SAMPLES,
-        "stems": {kind: i * EXCERPT_SAMPLES for i, kind in enumerate(stems)},
-        "programs": [part.program for part in arrangement.parts],
-        "notes": _note_rows(arrangement),
-        "sections": _section_rows(arrangement),
-        "bars": _bar_rows(arrangement, signals[0] if alone else mix),
-        "augmentation": {
-            **settings,
-            "transposition_semitones": arrangement.transposition_semitones,
-            "start_quarters": arrangement.start_quarters,
-            "volumes": [part.volume for part in arrangement.parts],
-            "drum_kit": max((part.kit for part in arrangement.parts), default=0),
-        },
-        "split": split,
-    }
-    return row, signals if alone else [*signals, mix]
-
-
-def _note_rows(arrangement: Arrangement) -> list[list[int]]:
-    rows = [
-        [*note, part.program, STEM_KINDS.index(part.kind)]
-        for part in arrangement.parts
-        for note in part.notes.tolist()
-    ]
-    return sorted(rows)
-
-
-def _section_rows(arrangement: Arrangement) -> list[tuple[str, int, int]]:
-    """Return name, start and end sample of the sections that the excerpt touches."""
-    rows = [
-        (
-            section.name,
-            arrangement.sample_of(section.start_quarters),
-            arrangement.sample_of(section.end_quarters),
-        )
-        for section in arrangement.score.sections
-    ]
-    return [
-        (name, max(0, start), min(end, EXCERPT_SAMPLES))
-        for name, start, end in rows
-        if start < EXCERPT_SAMPLES and end > 0
-    ]
-
-
-def _bar_rows(arrangement: Arrangement, mix: Pcm) -> list[tuple[int, float, float]]:
-    """Return start sample, level in dBFS and onsets a quarter note of the excerpt's whole bars."""
-    bar = BAR_QUARTERS[arrangement.score.meter]
-    starts = np.concatenate([part.notes[:, 0] for part in arrangement.parts])
-    rows: list[tuple[int, float, float]] = []
-    quarters = arrangement.start_quarters
-    while (end := arrangement.sample_of(quarters + bar)) <= EXCERPT_SAMPLES:
-        first = arrangement.sample_of(quarters)
-        level = float(np.sqrt(np.mean(np.square(mix[first:end] / 32768.0))))
-        onsets = int(np.count_nonzero((starts >= first) & (starts < end)))
-        energy_dbfs = float(20 * np.log10(max(level, 1e-6)))
-        rows.append((first, round(energy_dbfs, 2), round(onsets / bar, 3)))
-        quarters += bar
-    return rows
 
 
 def _write_manifest(
