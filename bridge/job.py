@@ -25,12 +25,10 @@ from bridge.request import Accepted, AudioBlock, Done, Prime, Progress, TakePoin
 from bridge.session import Session, SessionState
 from bridge.takes import Take, ground_for, likeness_of_take, summary, take_id
 from bridge.timetable import Punctuality
+from bridge.trial import tried_stretch
 
 T = TypeVar("T")
 U = TypeVar("U")
-
-FIDELITY_SECONDS = 3
-"""How much of the prime's end is tried on the codec."""
 
 
 class Job(Generic[S]):
@@ -152,7 +150,8 @@ class Job(Generic[S]):
         if self._prefilled is not None and self._prefilled.fidelity is not None:
             fidelity = self._prefilled.fidelity
         elif audio.size:
-            fidelity = await self._known(audio)
+            tried = tried_stretch(audio, self._info.sample_rate)
+            fidelity = await self._on_sound(partial(self._tools.generator.fidelity, tried))
         # Nobody hears of a job that a crash would lose.
         if self.session.kept is not None:
             await asyncio.shield(self.session.kept)
@@ -179,17 +178,6 @@ class Job(Generic[S]):
         result = await self._on_sound(work)
         self._making.sounded(self._tools.clock() - begun_s)
         return result
-
-    async def _known(self, audio: Mono) -> float:
-        """Return how well the codec knows the prime, a second a turn: a cancel waits for a turn."""
-        second = self._info.sample_rate
-        tried = audio[-FIDELITY_SECONDS * second :]
-        kept_samples = 0.0
-        for first in range(0, len(tried), second):
-            piece = tried[first : first + second]
-            known = await self._on_sound(partial(self._tools.generator.fidelity, piece))
-            kept_samples += known * len(piece)
-        return kept_samples / len(tried)
 
     def _measure(self) -> Likeness:
         source = self._request.source

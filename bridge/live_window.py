@@ -9,7 +9,6 @@ neither answers nor wires.
 import asyncio
 from collections import deque
 from dataclasses import dataclass
-from functools import partial
 from math import ceil
 from typing import Final, Generic
 
@@ -24,9 +23,9 @@ from bridge.live_steering import Steering
 from bridge.ports import Audio, Conditions, Generator, Mono, S
 from bridge.request import Prime
 from bridge.resample import ToModel
-from bridge.splice import SILENT_RMS
 from bridge.stereo import mid_of
 from bridge.transport import SampleMap
+from bridge.trial import TRIED_SECONDS, says_something
 
 WINDOW_SECONDS: Final = 30
 """How much of the recording is kept, and as much again as the model's context takes."""
@@ -34,8 +33,6 @@ REACH_SECONDS: Final = 4
 """How far behind the newest sample a splice still finds the model prefilled."""
 MAX_AHEAD_SECONDS: Final = 60
 """How far ahead of the recording a splice may be announced."""
-TRIED_SECONDS: Final = 0.5
-"""How much of a window is tried on the codec, once, when it is no longer silent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +74,7 @@ class Recording(Generic[S]):
         self._num_windows = 0
         self._window = self._new_window(setup.start_sample)
         self._next: _Window[S] | None = None
+        self._fidelity: float | None = None
 
     @property
     def anchor_sample(self) -> int:
@@ -107,6 +105,9 @@ class Recording(Generic[S]):
         await self._window.hear(audio)
         if self._next is not None:
             await self._next.hear(audio)
+        if self._fidelity is None:
+            # Once, so that no answer waits for it.
+            self._fidelity = await self._window.tried()
         await self._renew()
 
     def check(self, splice_sample: int) -> None:
@@ -132,7 +133,7 @@ class Recording(Generic[S]):
 
     async def ready(self, splice_sample: int) -> Ready[S]:
         """Return what an answer at a sample that was recorded starts from."""
-        return await self._window.ready(splice_sample)
+        return await self._window.ready(splice_sample, self._fidelity)
 
     async def close(self) -> None:
         """Forget all and leave the model."""
@@ -191,7 +192,6 @@ class _Window(Generic[S]):
         self._kept_samples = 4 * max(info.feed_samples, info.block_samples)
         self._next_weighed = 0
         self._told = 0
-        self._fidelity: float | None = None
         self.anchor_sample = anchor_sample
         self.end_sample = anchor_sample
 
@@ -226,9 +226,8 @@ class _Window(Generic[S]):
         while self._unfed.shape[0] >= size:
             block, self._unfed = self._unfed[:size].copy(), self._unfed[size:]
             await self._feed(block)
-        await self._try_codec()
 
-    async def ready(self, splice_sample: int) -> Ready[S]:
+    async def ready(self, splice_sample: int, fidelity: float | None) -> Ready[S]:
         samples = self._joined()[:, : splice_sample - self.anchor_sample]
         heard = [one for one in self._milestones if one.end_sample <= splice_sample]
         prefilled = None
@@ -236,7 +235,7 @@ class _Window(Generic[S]):
             prefilled = Prefilled(
                 state=await self._steered(heard[-1].state.fork(), splice_sample),
                 fed_blocks=heard[-1].fed_samples // self._feed_samples,
-                fidelity=self._fidelity,
+                fidelity=fidelity,
             )
         return Ready(
             prime=Prime(samples=samples, start_sample=self.anchor_sample),
@@ -295,22 +294,32 @@ class _Window(Generic[S]):
 
         return await self._engine.on_model(self._name, steered_state)
 
-    async def _try_codec(self) -> None:
-        """Measure once how well the codec knows the sound, so that no answer waits for it."""
-        needed = ceil(TRIED_SECONDS * self._setup.sample_rate)
-        if self._fidelity is not None or self.num_samples < needed:
-            return
-        end = mid_of(self._joined()[:, -needed:])
-        if float(np.sqrt(np.mean(np.square(end)))) < SILENT_RMS:
-            return
-        tried = ToModel(self._setup.sample_rate, self._engine.info.sample_rate).push(end[None])[0]
-        self._fidelity = await self._engine.on_model(self._name, partial(_fidelity, tried))
+    async def tried(self) -> float | None:
+        """Return how well the codec knows the sound; None as long as there is none."""
+        size = ceil(TRIED_SECONDS * self._setup.sample_rate)
+        if self.num_samples < size:
+            return None
+        stretch = mid_of(self._newest(size))
+        if not says_something(stretch):
+            return None
+        made = ToModel(self._setup.sample_rate, self._engine.info.sample_rate).push(stretch[None])
+
+        def fidelity(model: Generator[S]) -> float:
+            return model.fidelity(made[0])
+
+        return await self._engine.on_model(self._name, fidelity)
+
+    def _newest(self, num_samples: int) -> Audio:
+        parts: list[Audio] = []
+        missing = num_samples
+        for block in reversed(self._blocks):
+            parts.append(block[:, -missing:])
+            missing -= parts[-1].shape[1]
+            if not missing:
+                break
+        return np.concatenate(parts[::-1], axis=1)
 
     def _joined(self) -> Audio:
         nothing = np.zeros((self._setup.num_channels, 0), np.float32)
         self._blocks = [np.concatenate([nothing, *self._blocks], axis=1)]
         return self._blocks[0]
-
-
-def _fidelity(tried: Mono, model: Generator[S]) -> float:
-    return model.fidelity(tried)

@@ -291,13 +291,16 @@ def test_a_model_that_does_not_stream_is_refused(serve, connect):
 
 def test_a_recording_longer_than_the_window_is_anchored_anew(serve, connect, silence):
     info = counting_info(feed_samples=1 << 16, frame_samples=1 << 10, block_samples=1 << 12)
-    client = connect(serve(CountingGenerator(info)))
+    generator = CountingGenerator(info)
+    client = connect(serve(generator))
     num_samples = (WINDOW_SECONDS + 3) * RATE
     audio = played(num_samples)
+    audio[:, :RATE] = 0
     with client.live(header()) as live:
         live.play(audio)
         live.wait_until_heard(START + num_samples)
         answer = live.answer(asked(START + num_samples))
+    assert generator.calls["fidelity"] == 1, "a session tries the codec once, on sound"
     anchor = answer.accepted.anchor_sample
     assert START + (WINDOW_SECONDS - 3) * RATE < anchor < START + num_samples
     whole = silence(
