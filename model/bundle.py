@@ -15,6 +15,7 @@ from model.config import ModelConfig
 from model.errors import ConfigError
 from model.finisher import Finisher
 from model.listener import Listener
+from model.loudness import CodeLoudness
 from model.prior import Prior
 from model.student import Student
 from model.upsampler import Upsampler
@@ -47,6 +48,7 @@ class Bundle:
     finisher: Finisher
     composer: Composer
     listener: Listener
+    loudness: CodeLoudness
 
     @property
     def codebook(self) -> Float[Tensor, "codebook latents"]:
@@ -79,6 +81,7 @@ def empty_bundle(config: ModelConfig, card: Card) -> Bundle:
         finisher=Finisher(config.finisher, config.codec.codebook_size),
         composer=Composer(config.composer),
         listener=Listener(config.listener),
+        loudness=CodeLoudness(config.codec.codebook_size),
     )
     for part in modules(bundle).values():
         part.eval().requires_grad_(False)
@@ -103,4 +106,5 @@ def modules(bundle: Bundle) -> dict[str, nn.Module]:
         "finisher": bundle.finisher,
         "composer": bundle.composer,
         "listener": bundle.listener,
+        "loudness": bundle.loudness,
     }

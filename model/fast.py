@@ -26,6 +26,7 @@ class FastSampler:
 
     def __init__(self, bundle: Bundle, grid: Grid, inputs: Inputs) -> None:
         self._student = bundle.student
+        self._loudness = bundle.loudness
         self._grid = grid
         self._inputs = inputs
         assert bundle.config.student is not None
@@ -56,14 +57,14 @@ class FastSampler:
         codes[: len(heard)] = heard
         shown = np.arange(frames) < len(heard)
         memory = state.memory or self._student.transformer.start(1)
-        passes = self.passes(plan)
+        passes, lean = self.passes(plan), self._loudness.lean(state)
         for turn in range(passes):
             now = self._decided(turn, passes) & ~shown
             if now.any():
                 seen = _row(codes), torch.as_tensor(shown)[None], conditions, memory
                 logits = self._student.look(*seen, wanted=torch.as_tensor(now))
                 draws = self._draws(state, plan, turn)[now]
-                codes[now] = choose(chances(logits[0], plan), draws)
+                codes[now] = choose(chances(logits[0] + lean, plan), draws)
                 shown |= now
         after = self._remembering(state, codes, conditions)
         return replace(after, codes=np.concatenate([state.codes, codes[len(heard) :]]))

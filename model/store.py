@@ -29,7 +29,7 @@ from model.serving import served_in
 from model.shipped import SMALL, TINY
 
 SHIPPED = Path(__file__).parent / "weights"
-FORMAT = 2
+FORMAT = 3
 EIGHT_BIT = frozenset({"top", "upsampler0", "upsampler1"})
 """Parts whose matrices are stored in eight bits, so that all together stay below 32 MB."""
 SCALE = ".scale"

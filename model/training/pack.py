@@ -16,8 +16,10 @@ from model.bundle import TOP, Bundle, Card, empty_bundle, share_codebook
 from model.data.dataset import COMPOSERS, GENRES
 from model.shipped import SMALL
 from model.store import Provenance, save_bundle
+from model.training.codes import open_coded
 from model.training.figures import held_out_figures
 from model.training.loop import load_averaged
+from model.training.loudness import measure_loudness
 
 log = logging.getLogger(__name__)
 LICENCE = "GPL-3.0-or-later"
@@ -78,6 +80,7 @@ def main() -> None:
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     bundle = trained_bundle(arguments.runs)
+    measure_loudness(bundle.loudness, open_coded(arguments.data, "train"))
     figures = held_out_figures(bundle, arguments.data)
     log.info("%s", json.dumps(figures, indent=2))
     provenance = Provenance(

@@ -53,6 +53,7 @@ def tiny_bundle(seed=0, config=TINY, card=CARD, dtype=torch.float32):
         rows = torch.randperm(len(latents), generator=random)[: len(level.quantizer.codebook)]
         level.quantizer.codebook.copy_(latents[rows])
         level.compute_in(dtype)
+    bundle.loudness.log_power.normal_(generator=random)
     share_codebook(bundle)
     return bundle
 
