@@ -6,7 +6,7 @@ import subprocess
 import threading
 import time
 from concurrent.futures import Future
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -29,6 +29,7 @@ RATE = 48_000
 BAR = 96_000
 """Samples of a bar of 4/4 at 120 bpm."""
 BUILD = Path(__file__).parents[2] / "plugin_host/native/build"
+SANITIZERS = ("address", "thread")
 
 
 def noise(num_samples, seed=0):
@@ -216,20 +217,33 @@ def texts_of(state):
     return dict(zip(words[::2], words[1::2], strict=False))
 
 
-@pytest.fixture
-def clap(built, tmp_path):
+@contextmanager
+def hosts(folder, files):
+    """Yield a function that starts CLAP hosts of a build, which end at the end."""
+    # The thread sanitizer needs memory where it expects it.
+    wrapper = ("setarch", "-R") if folder.name in SANITIZERS else ()
     with ExitStack() as stack:
 
-        def started(server="127.0.0.1:1", plugin=None, folder=None, wrapper=()):
-            folder = folder or built
-            made = ClapHost(
-                folder,
-                plugin or folder / "bin/jukebox_bridge.clap",
-                tmp_path,
-                server,
-                wrapper,
-            )
+        def started(server="127.0.0.1:1", plugin="bin/jukebox_bridge.clap"):
+            made = ClapHost(folder, folder / plugin, files, server, wrapper)
             stack.callback(made.process.kill)
             return made
 
+        yield started
+
+
+@pytest.fixture(
+    params=["plain", *(pytest.param(kind, marks=pytest.mark.evidence) for kind in SANITIZERS)]
+)
+def clap(request, built, tmp_path):
+    """Yield a function that starts CLAP hosts; a sanitizer that finds something ends them."""
+    folder = built if request.param == "plain" else make("sanitize") / request.param
+    with hosts(folder, tmp_path) as started:
+        yield started
+
+
+@pytest.fixture
+def probe(built, tmp_path):
+    """Yield the same of hosts that count what the audio thread does."""
+    with hosts(built, tmp_path) as started:
         yield started

@@ -10,13 +10,13 @@ import pytest
 
 from bridge.audio_file import read_audio, read_time_reference
 from tests.fakes import CountingGenerator
-from tests.plugin_host.conftest import BAR, PATIENCE_SECONDS, RATE, make, noise
+from tests.plugin_host.conftest import BAR, PATIENCE_SECONDS, RATE, noise
 
 pytestmark = [pytest.mark.host, pytest.mark.slow]
 
 
-def connected(bench, clap, rate=RATE, **settings):
-    host = clap(bench.address, **settings)
+def connected(bench, clap, rate=RATE):
+    host = clap(bench.address)
     host.ask(f"open {rate} 8192")
     host.wait("Status", 1)
     return host
@@ -301,12 +301,12 @@ def session_with_a_take(server, clap, rate, file):
 @pytest.mark.parametrize("blocks", [2_000, pytest.param(25_000, marks=pytest.mark.evidence)])
 @pytest.mark.parametrize("rate", [44_100, 48_000, 96_000, 192_000])
 def test_the_audio_thread_neither_allocates_nor_locks_nor_waits(
-    bench, clap, tmp_path, rate, blocks
+    bench, probe, tmp_path, rate, blocks
 ):
     server = bench()
     if rate <= 96_000:
-        session_with_a_take(server, clap, rate, tmp_path / "session")
-    host = connected(server, clap, rate)
+        session_with_a_take(server, probe, rate, tmp_path / "session")
+    host = connected(server, probe, rate)
     if rate <= 96_000:
         host.tell(f"load {tmp_path / 'session'}")
     # What was accepted sounds at each turn, while other answers are asked for and stopped.
@@ -323,8 +323,8 @@ def test_the_audio_thread_neither_allocates_nor_locks_nor_waits(
     assert counted[2:] == ["allocations", "0", "locks", "0", "calls", "0"]
 
 
-def test_the_probe_finds_what_a_bad_plugin_does(built, clap):
-    host = clap(plugin=built / "bad_plugin.clap")
+def test_the_probe_finds_what_a_bad_plugin_does(probe):
+    host = probe(plugin="bad_plugin.clap")
     host.ask("open 48000 8192")
     host.tell("run 64000 64")
     assert host.ask("counts") == "blocks 1000 allocations 2000 locks 1000 calls 1000"
@@ -354,24 +354,3 @@ def test_loading_and_unloading_never_waits_for_a_server(clap, hanging, server, c
         f"\n{cycles} cycles, server {server}: median {np.median(whole_ms):.1f} ms, "
         f"at most {whole_ms.max():.1f} ms\n"
     )
-
-
-@pytest.mark.evidence
-@pytest.mark.parametrize("kind", ["address", "thread"])
-def test_the_sanitizers_find_nothing(bench, clap, kind):
-    folder = make("sanitize") / kind
-    server = bench()
-    host = connected(server, clap, folder=folder, wrapper=("setarch", "-R"))
-    host.play(noise(9 * BAR))
-    host.tell("set Bars: 1", "set Wait: 2", "play 120 4 4 0", "set Capture: 1", "note 60 90")
-    for _ in range(3):
-        host.tell("run 24000 0", "set Continue: 1", "run 150000 0", "set Continue: 0")
-        host.tell("set Retry: 1", "run 40000 0", "set Retry: 0", "set Accept: 1", "run 5000 0")
-        host.tell("set Accept: 0", "set Stop: 1", "run 5000 0", "set Stop: 0")
-    host.texts()
-    server.stop()
-    host.tell("set Wait: 0", "set Continue: 1", "run 100000 0")
-    server.start()
-    host.tell("run 100000 0", "close", "open 96000 512", "run 5000 0")
-    errors = host.end()
-    assert "Sanitizer" not in errors, errors

@@ -22,14 +22,14 @@ bool Link::aim(const std::string& address) {
     return !is_closed();
 }
 
-std::string Link::step(const std::string& token, int timeout_ms) {
+std::string Link::step(const std::string& token, Alarm& alarm, int timeout_ms) {
     if (is_closed()) {
         std::string wrong = Clock::now() >= next_try_ ? connect(token) : std::string{};
-        if (is_closed()) pause_ms(timeout_ms);
+        if (is_closed()) alarm.wait(timeout_ms);
         return wrong;
     }
     const bool was_open = socket_.state() == Socket::State::Open;
-    if (!socket_.step(timeout_ms))
+    if (!socket_.step(alarm, timeout_ms))
         return was_open ? "the server at " + address_ + " has ended the connection" : "no server at " + address_;
     if (!welcomed_ && Clock::now() - asked_at_ > kHelloPatience)
         return "the server at " + address_ + " does not answer";

@@ -17,9 +17,9 @@ public:
     // Names the server; true if that cuts a connection off.
     bool aim(const std::string& address);
     const std::string& address() const noexcept { return address_; }
-    // Connects when it is time, else waits for news, at most so long. Returns why there is no
+    // Connects when it is time, else waits for news or the alarm, at most so long. Returns why there is no
     // connection, when that is known anew. What came before the end can still be read.
-    std::string step(const std::string& token, int timeout_ms);
+    std::string step(const std::string& token, Alarm& alarm, int timeout_ms);
     // Whether an event has come; `wrong` says what has come instead.
     bool next(Event& event, std::string& wrong);
     void close();

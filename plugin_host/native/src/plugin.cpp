@@ -104,7 +104,6 @@ class JukeboxBridgePlugin : public Plugin {
 public:
     JukeboxBridgePlugin() : Plugin(kNumParameters, 0, kNumTexts + 1), core_(new Core(getSampleRate())) {
         texts_.server = default_server();
-        start();
     }
 
     ~JukeboxBridgePlugin() override { worker_.reset(); }
@@ -190,7 +189,10 @@ protected:
         if (std::strcmp(key, "takes") == 0 || std::strcmp(key, "folder") == 0) wait_until_loaded();
     }
 
-    void activate() override { core_->activate(); }
+    void activate() override {
+        core_->activate();
+        if (worker_ == nullptr) start();
+    }
 
     void run(const float** inputs, float** outputs, uint32_t frames, const DISTRHO_NAMESPACE::MidiEvent* events,
              uint32_t num_events) override {
@@ -212,15 +214,17 @@ protected:
         for (uint32_t i = 0; i < kNumInputs; ++i)
             core->set_parameter(i, core_->parameter(static_cast<jukebox::Parameter>(i)));
         core_ = std::move(core);
-        start();
     }
 
 private:
+    // Not before the host activates: many only look, or tell the sample rate after the making.
     void start() {
         if (isDummyInstance()) return;
         const char* format = getPluginFormatName();
         songs_clock_ = std::strcmp(format, "CLAP") == 0;
+        const bool has_takes = !texts_.takes.empty();
         worker_ = std::make_unique<Worker>(*core_, texts_, mutex_, std::string("Jukebox Bridge 0.1.0 ") + format);
+        if (has_takes) wait_until_loaded();
     }
 
     // Returns once the accepted takes are in memory, so that the first block already plays them.

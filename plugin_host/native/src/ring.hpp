@@ -1,11 +1,14 @@
 // Queues and memory that one thread writes and another one reads, without a lock.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <cstdlib>
 #include <memory>
+#include <new>
 
 namespace jukebox {
 
@@ -42,10 +45,22 @@ private:
 // copied was still there.
 class CaptureRing {
 public:
+    // Only the first pages are fetched here: a host that loads a plugin should not wait for 23 MB of
+    // them. Another thread is to call `fetch_more` until it is false.
     explicit CaptureRing(int64_t capacity)
-        : capacity_(capacity), samples_(new std::atomic<float>[static_cast<size_t>(2 * capacity)]) {
-        // Touched now, so that no page is fetched for the first time in the audio thread.
-        for (int64_t i = 0; i < 2 * capacity; ++i) samples_[i].store(0.0f, std::memory_order_relaxed);
+        : capacity_(capacity), samples_(zeros(static_cast<size_t>(2 * capacity))) {
+        fetch_more();
+    }
+
+    // Touches the next pages, so that none is fetched for the first time in the audio thread; false at
+    // the end. What is written there meanwhile stays.
+    bool fetch_more() noexcept {
+        const int64_t end = std::min(fetched_ + kFetchedAtOnce, 2 * capacity_);
+        for (; fetched_ < end; fetched_ += kPage) {
+            float silence = 0.0f;
+            samples_[fetched_].compare_exchange_strong(silence, 0.0f, std::memory_order_relaxed);
+        }
+        return end < 2 * capacity_;
     }
 
     int64_t capacity() const noexcept { return capacity_; }
@@ -79,8 +94,25 @@ public:
     }
 
 private:
+    using Sample = std::atomic<float>;
+    struct Free {
+        void operator()(Sample* samples) const noexcept { std::free(samples); }
+    };
+    using Samples = std::unique_ptr<Sample[], Free>;
+
+    static constexpr int64_t kPage = 4096 / sizeof(Sample);
+    static constexpr int64_t kFetchedAtOnce = 256 * kPage;
+
+    // Memory that is zero without having been written: its pages come when they are touched.
+    static Samples zeros(size_t count) {
+        void* memory = std::calloc(count, sizeof(Sample));
+        if (memory == nullptr) throw std::bad_alloc();
+        return Samples(new (memory) Sample[count]);
+    }
+
     const int64_t capacity_;
-    std::unique_ptr<std::atomic<float>[]> samples_;
+    Samples samples_;
+    int64_t fetched_ = 0;
     alignas(64) std::atomic<int64_t> end_{0};
     std::atomic<int64_t> writing_{0};
 };

@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <cstring>
+#include <stdexcept>
 #include <thread>
 
 #ifdef _WIN32
@@ -27,7 +28,7 @@ namespace {
 #ifdef _WIN32
 bool would_block() { return WSAGetLastError() == WSAEWOULDBLOCK; }
 void close_socket(intptr_t descriptor) { closesocket(static_cast<SOCKET>(descriptor)); }
-int wait_for(pollfd* what, int timeout_ms) { return WSAPoll(what, 1, timeout_ms); }
+int wait_for(pollfd* what, Alarm&, int timeout_ms) { return WSAPoll(what, 1, timeout_ms); }
 bool prepare(intptr_t descriptor) {
     u_long on = 1;
     return ioctlsocket(static_cast<SOCKET>(descriptor), FIONBIO, &on) == 0;
@@ -46,7 +47,13 @@ void close_socket(intptr_t descriptor) {
     ::shutdown(static_cast<int>(descriptor), SHUT_RDWR);
     ::close(static_cast<int>(descriptor));
 }
-int wait_for(pollfd* what, int timeout_ms) { return ::poll(what, 1, timeout_ms); }
+// Waits for one of them; how many have news.
+int wait_for(pollfd* what, Alarm& alarm, int timeout_ms) {
+    pollfd both[2] = {*what, {alarm.descriptor(), POLLIN, 0}};
+    const int found = ::poll(both, 2, timeout_ms);
+    *what = both[0];
+    return found;
+}
 bool prepare(intptr_t descriptor) {
     const int fd = static_cast<int>(descriptor);
     ::fcntl(fd, F_SETFD, FD_CLOEXEC);
@@ -140,13 +147,13 @@ void Socket::close() noexcept {
     sent_ = 0;
 }
 
-bool Socket::step(int timeout_ms) {
+bool Socket::step(Alarm& alarm, int timeout_ms) {
     if (state_ == State::Closed) return false;
     pollfd what{};
     what.fd = static_cast<decltype(what.fd)>(descriptor_);
     what.events = POLLIN;
     if (state_ == State::Connecting || unsent_bytes() > 0) what.events |= POLLOUT;
-    if (wait_for(&what, timeout_ms) <= 0) return true;
+    if (wait_for(&what, alarm, timeout_ms) <= 0 || what.revents == 0) return true;
     if (state_ == State::Connecting) {
         int error = 0;
         socklen_t size = sizeof(error);
@@ -183,6 +190,33 @@ bool Socket::read() {
     }
     return true;
 }
+
+#ifdef _WIN32
+Alarm::Alarm() {}
+Alarm::~Alarm() {}
+void Alarm::ring() noexcept {}
+void Alarm::wait(int timeout_ms) noexcept { pause_ms(timeout_ms); }
+#else
+Alarm::Alarm() {
+    if (::pipe(ends_) != 0) throw std::runtime_error("no pipe can be made");
+    for (const int end : ends_) prepare(end);
+}
+
+Alarm::~Alarm() {
+    for (const int end : ends_) ::close(end);
+}
+
+void Alarm::ring() noexcept {
+    // One byte, which nobody reads; where the pipe were full, it would ring already.
+    while (::write(ends_[1], "", 1) < 0 && errno == EINTR) {
+    }
+}
+
+void Alarm::wait(int timeout_ms) noexcept {
+    pollfd what{ends_[0], POLLIN, 0};
+    ::poll(&what, 1, timeout_ms);
+}
+#endif
 
 void pause_ms(int milliseconds) { std::this_thread::sleep_for(std::chrono::milliseconds(milliseconds)); }
 

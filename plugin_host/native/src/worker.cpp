@@ -32,10 +32,13 @@ Worker::Worker(Core& core, Texts& texts, std::mutex& mutex, std::string name)
 
 Worker::~Worker() {
     core_.quitting.store(true);
+    alarm_.ring();
     thread_.join();
 }
 
 void Worker::run() {
+    while (!core_.quitting.load(std::memory_order_relaxed) && core_.heard.fetch_more()) {
+    }
     while (!core_.quitting.load(std::memory_order_relaxed)) {
         read_texts();
         obey();
@@ -64,7 +67,7 @@ void Worker::read_texts() {
 
 void Worker::talk() {
     const bool busy = capturing_ || pending_ || (answer_ && answer_->coming);
-    const std::string wrong = link_.step(texts_.token, busy ? 2 : 10);
+    const std::string wrong = link_.step(texts_.token, alarm_, busy ? 2 : 10);
     if (link_.is_closed()) {
         if (!wrong.empty()) tell(Status::NoServer, wrong);
         return;

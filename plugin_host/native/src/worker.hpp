@@ -72,6 +72,7 @@ private:
     Core& core_;
     Texts& shared_;
     std::mutex& mutex_;
+    Alarm alarm_;  // at the end
     Link link_;
     Shelf shelf_;
     Texts texts_;
