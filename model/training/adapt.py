@@ -234,7 +234,7 @@ def _figures(bundle: Bundle, heard: Recorded) -> dict[str, float]:
     """Return figures of what was kept aside; none if nothing was."""
     if not heard.held_out:
         return {}
-    found = student_figures(bundle, heard.held_out)
+    found = student_figures(bundle.student, heard.held_out)
     for drawn in (False, True):
         found |= finisher_figures(bundle, heard.held_out, drawn=drawn)
     return {name: round(value, 4) for name, value in found.items()}

@@ -13,6 +13,7 @@ from model.codec import Level
 from model.data.dataset import Example, open_split
 from model.finisher import Material
 from model.similarity import mel_similarity
+from model.student import Student
 from model.training.codec import random_clips
 from model.training.codes import CodedExample, open_coded
 from model.training.examples import random_batch
@@ -42,7 +43,7 @@ def held_out_figures(bundle: Bundle, data: Path) -> dict[str, float]:
     for index in range(TOP + 1):
         figures |= _codec_figures(bundle.codec.level(index), index, examples)
     figures |= top_figures(bundle, coded)
-    figures |= student_figures(bundle, coded)
+    figures |= student_figures(bundle.student, coded)
     figures |= finisher_figures(bundle, coded)
     return {name: round(value, 3) for name, value in figures.items()}
 
@@ -77,21 +78,22 @@ def top_figures(bundle: Bundle, coded: Sequence[CodedExample]) -> dict[str, floa
     return {"top_bits_per_code": float(np.mean(bits))}
 
 
-def student_figures(bundle: Bundle, coded: Sequence[CodedExample]) -> dict[str, float]:
+@torch.no_grad()
+def student_figures(student: Student, coded: Sequence[CodedExample]) -> dict[str, float]:
     """Return how well the student guesses what is hidden in random stretches, and all at once."""
     numbers = np.random.default_rng(6)
-    config = bundle.student.config
+    config = student.config
     frames = ROWS * config.chunk_frames()
     some: list[float] = []
     first: list[float] = []
     for _ in range(BATCHES):
-        batch = random_batch(coded, BATCH_CLIPS, frames, bundle.codebook, numbers)
+        batch = random_batch(coded, BATCH_CLIPS, frames, student.codebook, numbers)
         shown, _ = shown_frames(config, BATCH_CLIPS, ROWS, numbers)
-        conditions = bundle.student.conditions(batch.inputs)
-        guessed = bundle.student(batch.codes, shown, conditions)
+        conditions = student.conditions(batch.inputs)
+        guessed = student(batch.codes, shown, conditions)
         some.append(_bits(guessed[~shown], batch.codes[~shown]))
         place = torch.arange(frames) % config.group_frames == config.order[0]
-        guessed = bundle.student(batch.codes, torch.zeros_like(shown), conditions)
+        guessed = student(batch.codes, torch.zeros_like(shown), conditions)
         first.append(_bits(guessed[:, place].flatten(0, 1), batch.codes[:, place].flatten()))
     return {
         "student_bits_per_code": float(np.mean(some)),
