@@ -1,10 +1,14 @@
-"""Rooms, tone, microphones and noise. All but the noise is linear: stems still sum to the mix."""
+"""Rooms, tone, microphones, mastering and noise; but for the noise, stems still sum to the mix.
+
+Rooms and tone are linear. Mastering is a gain over time, found on the mix and given to all.
+"""
 
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float32
 from pedalboard import (
+    Compressor,
     HighpassFilter,
     HighShelfFilter,
     LowpassFilter,
@@ -20,6 +24,12 @@ AUGMENTED_SHARE = 1 / 3
 MICROPHONE_SHARE = 0.5
 """Of these so many sound as through a small microphone: thin below, dull above, forward between."""
 PRESENCE_HZ = 3500
+MASTERED_SHARE = 0.4
+UNMASTERED_DBFS = -20.0
+LEVELS_DBFS = (-26.0, -14.0)
+"""Root mean squares of mixes: recordings come at any level."""
+_FOLLOWED = 1e-3
+"""Below this share of the peak a gain cannot be read off a sample: the one before it holds."""
 
 
 def draw_augmentation(rng: np.random.Generator) -> dict[str, float]:
@@ -37,6 +47,41 @@ def draw_augmentation(rng: np.random.Generator) -> dict[str, float]:
     if rng.random() < 0.6:
         settings["noise_dbfs"] = round(float(rng.uniform(-60, -45)), 1)
     return settings
+
+
+def draw_mastering(rng: np.random.Generator) -> dict[str, float]:
+    """Return the level of one example, and for some the settings of a compressor on the mix."""
+    settings = {"rms_dbfs": round(float(rng.uniform(*LEVELS_DBFS)), 2)}
+    if rng.random() < MASTERED_SHARE:
+        settings["above_rms_db"] = round(float(rng.uniform(-6, 6)), 2)
+        settings["ratio"] = round(float(rng.uniform(1.5, 4)), 2)
+        settings["attack_ms"] = round(float(rng.uniform(3, 30)), 1)
+        settings["release_ms"] = round(float(rng.uniform(60, 300)), 1)
+    return settings
+
+
+def mastering(
+    mix: Float32[np.ndarray, "samples"], settings: dict[str, float]
+) -> Float32[np.ndarray, "samples"]:
+    """Return the gain over time that a compressor on the mix takes; 1 where none is set.
+
+    Its threshold lies `above_rms_db` above the mix's own root mean square.
+    """
+    peak = float(np.abs(mix).max())
+    if "ratio" not in settings or peak == 0:
+        return np.ones_like(mix)
+    rms_db = 10 * np.log10(float(np.mean(np.square(mix, dtype=np.float64))))
+    compressor = Compressor(
+        threshold_db=rms_db + settings["above_rms_db"],
+        ratio=settings["ratio"],
+        attack_ms=settings["attack_ms"],
+        release_ms=settings["release_ms"],
+    )
+    made = np.asarray(compressor(mix, SAMPLE_RATE), dtype=np.float32).reshape(-1)
+    readable = np.abs(mix) > _FOLLOWED * peak
+    last = np.maximum.accumulate(np.where(readable, np.arange(len(mix)), 0))
+    gain = np.where(readable, made / np.where(readable, mix, 1), 1).astype(np.float32)
+    return gain[last]
 
 
 def colour(

@@ -19,7 +19,14 @@ from jaxtyping import Float32
 
 from model.data import corpus
 from model.data.arrange import Arrangement, SoundingPart, arrange
-from model.data.augment import colour, draw_augmentation, noise
+from model.data.augment import (
+    UNMASTERED_DBFS,
+    colour,
+    draw_augmentation,
+    draw_mastering,
+    mastering,
+    noise,
+)
 from model.data.dataset import SAMPLE_RATE, SPLITS, STEM_KINDS
 from model.data.errors import DataError, UnreadableScoreError
 from model.data.generate import compose
@@ -29,9 +36,9 @@ from model.data.score import Score, load_score, save_score
 
 EXAMPLES_PER_SHARD = 32
 HELD_OUT_SHARE = 0.1
-RECIPE = 2
+RECIPE = 3
 """Changes whenever the same seed gives other data: finished shards are then of another kind."""
-_TARGET_RMS, _PEAK_LIMIT = 10 ** (-20 / 20), 0.95
+_PEAK_LIMIT = 0.95
 _MAX_ATTEMPTS = 20
 _COMPOSED_SECONDS = 30.0
 _GENRE_SHARES = {
@@ -234,13 +241,22 @@ def make_example(
 
 
 def render_example(
-    rng: np.random.Generator, renderer: Renderer, score: Score, place: tuple[str, int]
+    rng: np.random.Generator,
+    renderer: Renderer,
+    score: Score,
+    place: tuple[str, int],
+    *,
+    mastered: bool = True,
 ) -> tuple[dict[str, Any], list[Pcm]] | None:
-    """Return a random excerpt of a score, as `make_example` does; None if it is hardly played."""
+    """Return a random excerpt of a score, as `make_example` does; None if it is hardly played.
+
+    What is not mastered has the same level always.
+    """
     arrangement = arrange(rng, score, EXCERPT_SAMPLES)
     if not arrangement.is_full(EXCERPT_SAMPLES):
         return None
     settings = draw_augmentation(rng)
+    settings |= draw_mastering(rng) if mastered else {"rms_dbfs": UNMASTERED_DBFS}
     stems, mix = _sound(rng, renderer, arrangement, settings)
     if np.abs(mix).max() == 0:
         return None
@@ -284,22 +300,25 @@ def _sound(
             dry = renderer.render(by_kind[kind], EXCERPT_SAMPLES)
             gain = np.float32(10 ** (rng.uniform(-4, 4) / 20))
             stems[kind] = colour(dry * gain, settings)
+    gain = mastering(np.sum(list(stems.values()), axis=0), settings)
+    stems = {kind: stem * gain for kind, stem in stems.items()}
     total = np.sum(list(stems.values()), axis=0)
     hiss = noise(rng, EXCERPT_SAMPLES, settings)
     peak = max(float(np.abs(signal).max()) for signal in (total, *stems.values()))
-    gain = _level_gain(total, peak, 0.0 if hiss is None else float(np.abs(hiss).max()))
-    whole = {kind: _as_int16(stem * gain) for kind, stem in stems.items()}
+    headroom = 0.0 if hiss is None else float(np.abs(hiss).max())
+    level = _level_gain(total, settings["rms_dbfs"], peak, headroom)
+    whole = {kind: _as_int16(stem * level) for kind, stem in stems.items()}
     layers = [*whole.values()] if hiss is None else [*whole.values(), _as_int16(hiss)]
     mix = np.sum(np.stack(layers), axis=0, dtype=np.int32)
     return whole, np.asarray(mix, dtype=np.int16)
 
 
-def _level_gain(total: Signal, peak: float, headroom: float) -> float:
-    """Return the gain to -20 dBFS RMS, less if a peak, of a stem or the mix, passed its limit."""
+def _level_gain(total: Signal, rms_dbfs: float, peak: float, headroom: float) -> float:
+    """Return the gain to a level, less if a peak, of a stem or the mix, passed its limit."""
     rms = float(np.sqrt(np.mean(total**2)))
     if rms == 0:
         return 0.0
-    return min(_TARGET_RMS / rms, (_PEAK_LIMIT - 0.001 - headroom) / peak)
+    return min(10 ** (rms_dbfs / 20) / rms, (_PEAK_LIMIT - 0.001 - headroom) / peak)
 
 
 def _as_int16(samples: Signal) -> Pcm:

@@ -102,7 +102,8 @@ def _make_piece(
     excerpt, folder = place
     rng = np.random.default_rng([config.seed, zlib.crc32(score.work.encode()), excerpt])
     for _ in range(ATTEMPTS):
-        rendered = render_example(rng, renderer, score, (config.which, excerpt))
+        named = config.which, excerpt
+        rendered = render_example(rng, renderer, score, named, mastered=False)
         if rendered is not None:
             _write_piece(folder, *rendered)
             log.info("%s", folder.name)

@@ -11,7 +11,7 @@ import pytest
 from model.data import arrange as arrangement
 from model.data import build as pipeline
 from model.data.arrange import RENDER_GRID_SAMPLES, SoundingPart, arrange
-from model.data.augment import colour, draw_augmentation, noise
+from model.data.augment import colour, draw_augmentation, draw_mastering, mastering, noise
 from model.data.build import EXCERPT_SAMPLES, BuildConfig, make_example
 from model.data.corpus import (
     embedded_rights,
@@ -338,6 +338,29 @@ def test_a_third_is_augmented_and_noise_has_the_level_it_says():
     assert hiss is not None
     assert 20 * np.log10(hiss.std()) == pytest.approx(-50.0, abs=0.01)
     assert noise(rng, 10, {}) is None
+
+
+def test_mastering_turns_down_what_is_loud_and_is_one_gain_for_all_stems():
+    rng = np.random.default_rng(0)
+    quiet, loud = np.full(30_000, 0.05), np.full(30_000, 0.5)
+    mix = (np.concatenate([quiet, loud]) * rng.standard_normal(60_000)).astype(np.float32)
+    settings = {"above_rms_db": -3.0, "ratio": 4.0, "attack_ms": 5.0, "release_ms": 60.0}
+    gain = mastering(mix, settings)
+    assert gain[5_000:30_000].min() > 0.97
+    assert gain[40_000:].mean() < 0.8
+    stem = 0.3 * mix
+    np.testing.assert_allclose(stem * gain + (mix - stem) * gain, mix * gain, atol=1e-6)
+    assert np.array_equal(mastering(mix, {"rms_dbfs": -20.0}), np.ones_like(mix))
+    assert np.array_equal(mastering(np.zeros(9, np.float32), settings), np.ones(9, np.float32))
+
+
+def test_levels_differ_and_some_examples_are_mastered():
+    rng = np.random.default_rng(0)
+    drawn = [draw_mastering(rng) for _ in range(900)]
+    levels = [settings["rms_dbfs"] for settings in drawn]
+    assert min(levels) < -24
+    assert max(levels) > -16
+    assert 300 < sum("ratio" in settings for settings in drawn) < 420
 
 
 @pytest.mark.parametrize("number", range(6))
