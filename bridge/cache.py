@@ -21,6 +21,7 @@ from typing import Final, Generic, TypeAlias
 
 from bridge.ports import Conditions, ModelInfo, Mono, Plan, S
 from bridge.request import RenderRequest
+from bridge.stereo import StereoImage
 from bridge.takes import described_conditions
 
 STRIDE: Final = 8
@@ -56,6 +57,8 @@ class Prefilled(Generic[S]):
     fed_blocks: int
     fidelity: float | None = None
     """How well the codec reproduces the prime, if that was measured already."""
+    image: StereoImage | None = None
+    """How the prime lies in the stereo field, if that was measured already."""
 
 
 class Caches(Generic[S]):

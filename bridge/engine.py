@@ -274,7 +274,9 @@ class Engine(Generic[S]):
         live = self._roster.infos()
         return tuple(live.get(info.id, info) for info in kept)
 
-    async def on_model(self, name: str, work: Callable[[Generator[S]], T]) -> T:
+    async def on_model(
+        self, name: str, work: Callable[[Generator[S]], T], patience_s: float = 0.0
+    ) -> T:
         """Return what a piece of work with the model gives, once its turn has come.
 
         For what is no job, such as hearing a recording while it is made. Live
@@ -283,6 +285,7 @@ class Engine(Generic[S]):
         Args:
             name: For whom; `leave` forgets it.
             work: Bounded, as one step is.
+            patience_s: Live work that is due within so long goes first.
 
         Raises:
             StoppingError: The engine is closing.
@@ -291,7 +294,7 @@ class Engine(Generic[S]):
             raise StoppingError("the engine is closing and takes no more work")
         worker = self._tools.model
         worker.join(name, name)
-        worker.set_deadline(name, self._tools.clock())
+        worker.set_deadline(name, self._tools.clock() + patience_s)
         return await worker.run(name, partial(work, self._tools.generator))
 
     def leave(self, name: str) -> None:

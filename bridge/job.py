@@ -184,7 +184,8 @@ class Job(Generic[S]):
         if isinstance(source, TakePoint):
             assert self._parent is not None
             return likeness_of_take(self._parent)
-        return likeness_of(source, self._request.sample_rate, self._request.level_db)
+        image = None if self._prefilled is None else self._prefilled.image
+        return likeness_of(source, self._request.sample_rate, self._request.level_db, image)
 
     def _accept(self, fidelity: float) -> Accepted:
         return Accepted(

@@ -159,6 +159,8 @@ class LiveSession(Generic[S]):
         """
         asked.margins.check(self._setup.sample_rate)
         self._recording.check(asked.cut_sample)
+        # Half of the lead for hearing to its end, half for the first block of the answer.
+        self._recording.patience_s = asked.margins.lead / self._setup.sample_rate / 2
         await self._reached(asked)
         request, prefilled = await self._request(asked)
         self._answer, self._answer_end = [], asked.splice_sample
@@ -202,7 +204,10 @@ class LiveSession(Generic[S]):
 
     async def _request(self, asked: Answer) -> tuple[RenderRequest, Prefilled[S] | None]:
         ready, setup = await self._recording.ready(asked.cut_sample), self._setup
-        margins = asked.margins
+        margins, prefilled = asked.margins, ready.prefilled
+        if prefilled is not None and asked.keep_source:
+            # What is begun again after a crash has nothing but its request.
+            prefilled = replace(prefilled, image=None)
         request = RenderRequest(
             request_id=asked.request_id,
             sample_rate=setup.sample_rate,
@@ -221,7 +226,7 @@ class LiveSession(Generic[S]):
             level_db=ready.level_db if margins.lead else None,
             due_in_s=asked.sounds_in_s(self.received_sample, setup.sample_rate),
         )
-        return request, ready.prefilled
+        return request, prefilled
 
     def _remember(self, block: AudioBlock) -> None:
         """Keep what an answer gave, in case it is to be taken as the recording."""

@@ -8,7 +8,7 @@ neither answers nor wires.
 
 import asyncio
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 from typing import Final, Generic
 
@@ -17,10 +17,10 @@ import numpy as np
 from bridge.cache import Prefilled
 from bridge.engine import Engine
 from bridge.errors import InvalidRequestError, OutOfRangeError
-from bridge.live_level import Loudness
+from bridge.live_level import Loudness, Stage
 from bridge.live_setup import LiveSetup
 from bridge.live_steering import Steering
-from bridge.ports import Audio, Conditions, Generator, Mono, S
+from bridge.ports import Audio, Conditions, Generator, Mono, Quality, S
 from bridge.request import Prime
 from bridge.resample import ToModel
 from bridge.stereo import mid_of
@@ -31,6 +31,8 @@ WINDOW_SECONDS: Final = 30
 """How much of the recording is kept, and as much again as the model's context takes."""
 REACH_SECONDS: Final = 4
 """How far behind the newest sample a splice still finds the model prefilled."""
+PATIENT_SECONDS: Final = 0.5
+"""How long the next window's hearing of a block may wait for what is more urgent."""
 MAX_AHEAD_SECONDS: Final = 60
 """How far ahead of the recording a splice may be announced."""
 
@@ -57,7 +59,11 @@ class Ready(Generic[S]):
 
 
 class Recording(Generic[S]):
-    """A recording without end, of which what matters is kept."""
+    """A recording without end, of which what matters is kept.
+
+    Attributes:
+        patience_s: How long hearing a block may wait for what is more urgent.
+    """
 
     def __init__(self, engine: Engine[S], setup: LiveSetup, steering: Steering) -> None:
         """Begin; `open` comes first.
@@ -71,10 +77,13 @@ class Recording(Generic[S]):
         self._setup = setup
         self._steering = steering
         self._loudness = Loudness()
+        self._stage = Stage(setup.sample_rate)
         self._num_windows = 0
         self._window = self._new_window(setup.start_sample)
         self._next: _Window[S] | None = None
+        self._catching_up: asyncio.Task[None] | None = None
         self._fidelity: float | None = None
+        self.patience_s = 0.0
 
     @property
     def anchor_sample(self) -> int:
@@ -102,13 +111,12 @@ class Recording(Generic[S]):
 
     async def hear(self, audio: Audio) -> None:
         """Add a block, and let the model hear what fills its canonical blocks."""
-        await self._window.hear(audio)
-        if self._next is not None:
-            await self._next.hear(audio)
+        await self._window.hear(audio, self.patience_s)
+        self._look()
         if self._fidelity is None:
             # Once, so that no answer waits for it.
             self._fidelity = await self._window.tried()
-        await self._renew()
+        await self._renew(audio)
 
     def check(self, splice_sample: int) -> None:
         """Refuse a splice that lies before what is kept, or too far ahead.
@@ -133,24 +141,53 @@ class Recording(Generic[S]):
 
     async def ready(self, splice_sample: int) -> Ready[S]:
         """Return what an answer at a sample that was recorded starts from."""
-        return await self._window.ready(splice_sample, self._fidelity)
+        ready = await self._window.ready(splice_sample, self._fidelity)
+        if ready.prefilled is None:
+            return ready
+        image = await self._stage.image(splice_sample)
+        return replace(ready, prefilled=replace(ready.prefilled, image=image))
 
     async def close(self) -> None:
         """Forget all and leave the model."""
+        self._stage.close()
+        if self._catching_up is not None:
+            self._catching_up.cancel()
+            await asyncio.wait([self._catching_up])
         for window in (self._window, self._next):
             if window is not None:
                 window.close()
 
-    async def _renew(self) -> None:
-        """Let the next window begin, or take over, when it is time."""
+    def _look(self) -> None:
+        window, stage = self._window, self._stage
+        num_samples = window.end_sample - self._setup.start_sample
+        if stage.is_due(num_samples):
+            newest = window.newest(min(stage.reach_samples, window.num_samples))
+            stage.look(num_samples, window.end_sample, newest)
+
+    async def _renew(self, audio: Audio) -> None:
+        """Let the next window hear, begin, or take over, when it is time."""
         window = self._window
-        if self._next is None and window.num_samples >= window.lone_samples:
+        if self._next is not None:
+            await self._next_hears(self._next, audio)
+            if self._next.num_samples >= window.context_samples:
+                await self._caught_up()
+                window.close()
+                self._window, self._next = self._next, None
+                self._steering.forget_before(self._window.anchor_sample)
+        elif window.num_samples >= window.lone_samples:
             self._next = self._new_window(window.end_sample)
             await self._next.open()
-        elif self._next is not None and self._next.num_samples >= window.context_samples:
-            window.close()
-            self._window, self._next = self._next, None
-            self._steering.forget_before(self._window.anchor_sample)
+
+    async def _next_hears(self, window: "_Window[S]", audio: Audio) -> None:
+        """Let the next window hear a block beside what goes on: nothing waits for it yet."""
+        await self._caught_up()
+        hearing = window.hear(audio, PATIENT_SECONDS)
+        self._catching_up = asyncio.create_task(hearing)
+
+    async def _caught_up(self) -> None:
+        if self._catching_up is not None:
+            await self._catching_up
+            self._catching_up = None
 
     def _new_window(self, anchor_sample: int) -> "_Window[S]":
         self._num_windows += 1
@@ -190,6 +227,8 @@ class _Window(Generic[S]):
         self._milestones: deque[Milestone[S]] = deque()
         self._fed: Mono = np.zeros(0, np.float32)
         self._kept_samples = 4 * max(info.feed_samples, info.block_samples)
+        fast = setup.plan.quality is Quality.FAST
+        self._keeps_level = info.keeps_level and fast
         self._next_weighed = 0
         self._told = 0
         self.anchor_sample = anchor_sample
@@ -217,7 +256,7 @@ class _Window(Generic[S]):
             Milestone(state=state, fed_samples=0, end_sample=self.anchor_sample)
         )
 
-    async def hear(self, audio: Audio) -> None:
+    async def hear(self, audio: Audio, patience_s: float) -> None:
         self._blocks.append(audio)
         self.end_sample += audio.shape[1]
         made = self._stream.push(mid_of(audio)[None])[0]
@@ -225,7 +264,7 @@ class _Window(Generic[S]):
         size = self._feed_samples
         while self._unfed.shape[0] >= size:
             block, self._unfed = self._unfed[:size].copy(), self._unfed[size:]
-            await self._feed(block)
+            await self._feed(block, patience_s)
 
     async def ready(self, splice_sample: int, fidelity: float | None) -> Ready[S]:
         samples = self._joined()[:, : splice_sample - self.anchor_sample]
@@ -248,7 +287,7 @@ class _Window(Generic[S]):
         self._milestones.clear()
         self._engine.leave(self._name)
 
-    async def _feed(self, block: Mono) -> None:
+    async def _feed(self, block: Mono, patience_s: float) -> None:
         last = self._milestones[-1]
         fork = last.state.fork()
         if self._told != self._steering.num_news:
@@ -258,11 +297,12 @@ class _Window(Generic[S]):
         def fed_state(model: Generator[S]) -> S:
             return model.feed(fork, block)
 
-        state = await self._engine.on_model(self._name, fed_state)
+        state = await self._engine.on_model(self._name, fed_state, patience_s)
         fed = last.fed_samples + block.shape[0]
         self._milestones.append(Milestone(state=state, fed_samples=fed, end_sample=self.end_sample))
         self._fed = np.concatenate([self._fed, block])[-self._kept_samples :]
-        await self._weigh(state, fed)
+        if not self._keeps_level:
+            await self._weigh(state, fed)
         reach = REACH_SECONDS * self._setup.sample_rate
         while self._milestones[0].end_sample < self.end_sample - reach:
             self._milestones.popleft()
@@ -299,7 +339,7 @@ class _Window(Generic[S]):
         size = ceil(TRIED_SECONDS * self._setup.sample_rate)
         if self.num_samples < size:
             return None
-        stretch = mid_of(self._newest(size))
+        stretch = mid_of(self.newest(size))
         if not says_something(stretch):
             return None
         made = ToModel(self._setup.sample_rate, self._engine.info.sample_rate).push(stretch[None])
@@ -309,7 +349,7 @@ class _Window(Generic[S]):
 
         return await self._engine.on_model(self._name, fidelity)
 
-    def _newest(self, num_samples: int) -> Audio:
+    def newest(self, num_samples: int) -> Audio:
         parts: list[Audio] = []
         missing = num_samples
         for block in reversed(self._blocks):

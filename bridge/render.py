@@ -76,7 +76,10 @@ def ground_of(source: Prime | Nothing | StoredCodes) -> Ground:
 
 
 def likeness_of(
-    source: Prime | Nothing | StoredCodes, sample_rate: int, level_db: float | None = None
+    source: Prime | Nothing | StoredCodes,
+    sample_rate: int,
+    level_db: float | None = None,
+    image: StereoImage | None = None,
 ) -> Likeness:
     """Return the sound that a source asks for; this takes a while.
 
@@ -84,13 +87,14 @@ def likeness_of(
         source: What the result stands on.
         sample_rate: Of the session.
         level_db: The gain that meets the source's level, if it is known.
+        image: How the source lies in the stereo field, if it is known.
     """
     nothing = np.zeros(0, np.float32)
     if isinstance(source, Prime):
         tail = mid_of(source.samples)[-_match_samples(sample_rate) :]
         return Likeness(
             recorded=tail if level_db is None else nothing,
-            image=measured_image(source.samples, sample_rate),
+            image=image or measured_image(source.samples, sample_rate),
             level_db=level_db or 0.0,
         )
     image = StereoImage(sample_rate=sample_rate, num_channels=source.num_channels)

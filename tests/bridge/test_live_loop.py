@@ -14,6 +14,7 @@ from bridge.live_window import WINDOW_SECONDS
 from bridge.ports import StemKind
 from bridge.request import AudioBlock
 from bridge.splice import FADE_SECONDS
+from bridge.stereo import measured_image
 from protos import bridge_pb2
 
 RATE = 44_100
@@ -262,6 +263,39 @@ def test_a_long_loop_hears_nothing_twice_at_once(serve, connect):
     assert anchors[1] > (WINDOW_SECONDS - 2) * RATE
     # While two windows hear, twice as much is fed; never a window's worth at once.
     assert max(np.diff(fed)) <= 3 * BAR
+
+
+@pytest.mark.parametrize("keeps_level", [True, False])
+def test_nothing_is_decoded_beside_a_recording_whose_level_the_model_keeps(
+    keeps_level, serve, connect
+):
+    generator = CountingGenerator(counting_info(keeps_level=keeps_level))
+    with listening(connect(serve(generator))) as one:
+        one.play_to(2 * BAR)
+    assert bool(generator.decoded) is not keeps_level
+
+
+def test_answers_of_a_loop_measure_no_image_and_single_ones_do(serve, connect, monkeypatch):
+    measured = []
+
+    def counted(prime, sample_rate):
+        measured.append(prime.shape[1])
+        return measured_image(prime, sample_rate)
+
+    monkeypatch.setattr("bridge.render.measured_image", counted)
+    with connect(serve(CountingGenerator())).live(header()) as live:
+        one = Listener(live)
+        live.loop(asked(first_sample=100))
+        one.play_to_answer(BAR, 0)
+        assert measured == [], "it was looked at before"
+        live.stop()
+        one.wait_for(lambda: one.stopped is not None)
+        live.answer(
+            bridge_pb2.LiveContinuation(
+                splice_sample=BAR, target=bridge_pb2.Target(num_samples=500), lead_samples=LEAD
+            )
+        )
+    assert len(measured) == 1, "what may be begun again has nothing but its request"
 
 
 def test_notes_and_stems_that_come_live_steer_what_is_made(serve, connect):
