@@ -16,7 +16,6 @@ from bridge.app import embedded_server
 from bridge.client import Client
 from bridge.commands.demo import load_example
 from bridge.config import private_config
-from bridge.errors import InvalidRequestError
 from bridge.hosts.actions import ActionSocket
 from bridge.hosts.conductor import Conductor, Wish
 from bridge.hosts.desk import Desk
@@ -62,22 +61,13 @@ def record(ardour: real.Ardour, folder: Path) -> None:
         path = write_wav(folder / "prime.wav", samples)
         edit.create_clip(edit.import_file(path), "A", 0, "prime")
     show_all(ardour)
-    ardour.osc("/access_action", "Editor/select-all-objects")
-    real.poll(lambda: is_selected(ardour), "the selection")
+    real.poll(lambda: ardour.select_all("A"), "the selection")
 
 
 def show_all(ardour: real.Ardour) -> None:
     """Let the editor show all tracks and the whole song."""
     for action in ("Editor/fit_all_tracks", "Editor/zoom-to-extents"):
         ardour.osc("/access_action", action)
-
-
-def is_selected(ardour: real.Ardour) -> bool:
-    """Whether something of track A is selected."""
-    try:
-        return ardour.host.selection().track == "A"
-    except InvalidRequestError:
-        return False
 
 
 def shoot(ardour: real.Ardour, desk: Desk, out: Path) -> None:

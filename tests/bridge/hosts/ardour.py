@@ -17,6 +17,7 @@ import soundfile as sf
 from pythonosc.osc_message import OscMessage
 from pythonosc.osc_message_builder import OscMessageBuilder
 
+from bridge.errors import InvalidRequestError
 from bridge.hosts.companion import CompanionHost
 from bridge.hosts.contract import Selection
 from bridge.hosts.install import install_ardour
@@ -92,6 +93,14 @@ class Ardour:
             question = OscMessageBuilder(address="/transport_frame").build().dgram
             asker.sendto(question, ("127.0.0.1", OSC_PORT))
             return int(OscMessage(asker.recv(1024)).params[0])
+
+    def select_all(self, track: str) -> bool:
+        """Select all that is there; return whether it is something of this track."""
+        self.osc("/access_action", "Editor/select-all-objects")
+        try:
+            return self.host.selection().track == track
+        except InvalidRequestError:
+            return False
 
     def save(self) -> str:
         """Return the session's file once it is written."""

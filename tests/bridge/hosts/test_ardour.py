@@ -1,4 +1,7 @@
-"""A real Ardour, driven as a musician would: the continuation stands on the exact sample."""
+"""A real Ardour, driven as a musician would: the continuation stands on the exact sample.
+
+What every host can do, Ardour shows in tests/bridge/hosts/test_contract.py.
+"""
 
 import time
 from dataclasses import dataclass
@@ -7,10 +10,9 @@ import numpy as np
 import pytest
 
 from bridge.app import embedded_server
-from bridge.audio_file import read_audio, read_time_reference
+from bridge.audio_file import read_audio
 from bridge.client import Client
 from bridge.config import private_config
-from bridge.errors import InvalidRequestError, NotFoundError
 from bridge.hosts.actions import ActionSocket
 from bridge.hosts.conductor import Conductor, Wish
 from bridge.hosts.desk import Desk
@@ -65,8 +67,7 @@ def studio(tmp_path_factory):
 
 def test_a_selection_is_continued_on_the_exact_sample_and_undone(studio, tmp_path):
     host, recording = studio.ardour.host, recording_of(LENGTH)
-    studio.ardour.osc("/access_action", "Editor/select-all-objects")
-    real.poll(lambda: is_selected(host), "the selection")
+    real.poll(lambda: studio.ardour.select_all("A"), "the selection")
 
     assert studio.choose(1, "continue").startswith("jukebox-")
     placed = studio.conductor.last
@@ -99,43 +100,3 @@ def test_a_selection_is_continued_on_the_exact_sample_and_undone(studio, tmp_pat
     assert host.clips("A continued") == (clip,), "one step takes the new away, brings the old"
     assert studio.choose(3, "accept").startswith("kept")
     assert studio.choose(4, "cancel") == "nothing runs that could be cancelled"
-
-
-def test_a_stretch_is_rendered_bit_for_bit(studio, tmp_path):
-    stretch = recording_of(LENGTH)[:, 1000:5000]
-    selection = real.stretch_of("A", START + 1000, START + 5000)
-    path = studio.ardour.host.render_range(selection, tmp_path / "part.wav")
-    assert read_time_reference(path) == START + 1000
-    np.testing.assert_array_equal(read_audio(path).samples, stretch)
-
-
-def test_what_fails_leaves_no_trace(studio, tmp_path):
-    host = studio.ardour.host
-    before = host.clips("A")
-    path = write_wav(tmp_path / "Y.wav", recording_of(1000))
-    with pytest.raises(NotFoundError, match="no clip other"):
-        add_and_delete(host, path)
-    assert host.clips("A") == before
-    with pytest.raises(NotFoundError, match="no file"), host.transaction("Import") as edit:
-        edit.import_file(tmp_path / "none.wav")
-    with pytest.raises(NotFoundError, match="no track Z"):
-        host.render_range(real.stretch_of("Z", 0, 10), tmp_path / "none.wav")
-
-
-def test_progress_is_shown_and_not_aborted_by_itself(studio):
-    with studio.ardour.host.progress("Jukebox Bridge") as view:
-        view.show(0.5, "prior, 3 s left")
-        assert not view.is_aborted()
-
-
-def is_selected(host) -> bool:
-    try:
-        return host.selection().track == "A"
-    except InvalidRequestError:
-        return False
-
-
-def add_and_delete(host, path) -> None:
-    with host.transaction("Both") as edit:
-        edit.create_clip(edit.import_file(path), "A", 300_000, "Y")
-        edit.delete_clip("other")

@@ -1,7 +1,4 @@
-"""One suite for every host: a folder, REAPER's companion on a stub, Live on a simulator.
-
-Ardour passes its own, for real: tests/bridge/hosts/test_ardour.py.
-"""
+"""One suite for every host: a folder, a real Ardour, REAPER on a stub, Live on a simulator."""
 
 import shutil
 import subprocess
@@ -29,6 +26,7 @@ from bridge.hosts.folder import FolderHost
 from bridge.hosts.install import install_reaper
 from bridge.hosts.mailbox import Mailbox, text_of
 from bridge.request import Accepted, Done, Progress
+from tests.bridge.hosts import ardour as real
 from tests.bridge.hosts.contract import RATE, recording_of, write_wav
 from tests.bridge.hosts.live_simulator import live
 
@@ -38,11 +36,14 @@ END = START + LENGTH
 
 @dataclass
 class Studio:
-    """A host with a recording at `START`, chosen by the musician."""
+    """A host with a recording at `START`, chosen by the musician.
+
+    `own_steps` are those that the host leaves under each of ours, and that hold nothing.
+    """
 
     host: Host
-    track: str
     folder: Path
+    own_steps: int = 0
 
 
 @contextmanager
@@ -51,7 +52,7 @@ def folder_studio(folder: Path) -> Generator[Studio]:
     clip = AudioClip(samples=recording_of(LENGTH), sample_rate=RATE)
     told = Provenance(model="", fingerprint="", seed=0, request_id="", licence="")
     host.choose(write_audio(host.inbox / "guitar.wav", clip, START, told))
-    yield Studio(host, "guitar", folder)
+    yield Studio(host, folder)
 
 
 @contextmanager
@@ -70,7 +71,7 @@ def reaper_studio(folder: Path) -> Generator[Studio]:
         hand = box / "hand.part"
         hand.write_bytes(text_of([("select", "X")]))
         hand.replace(box / "hand.txt")
-        yield Studio(host, "guitar", folder)
+        yield Studio(host, folder)
     finally:
         process.kill()
         process.wait(10)
@@ -82,7 +83,7 @@ def live_studio(folder: Path) -> Generator[Studio]:
         record(simulated.host, folder)
         song = simulated.instance.own_song
         song.view.detail_clip = song.tracks[0].arrangement_clips[0]
-        yield Studio(simulated.host, "guitar", folder)
+        yield Studio(simulated.host, folder)
 
 
 def record(host: Host, folder: Path) -> None:
@@ -91,12 +92,43 @@ def record(host: Host, folder: Path) -> None:
         edit.create_clip(edit.import_file(path), "guitar", START, "X")
 
 
+@contextmanager
+def ardour_studio(folder: Path, ardour: real.Ardour) -> Generator[Studio]:
+    """Yield the Ardour that runs for all tests, in which nothing stands but what is chosen."""
+    host = ardour.host
+    with host.transaction("Clear") as edit:
+        for track in ("guitar", "guitar continued", "B"):
+            for clip in host.clips(track):
+                edit.delete_clip(clip.name)
+    record(host, folder)
+    real.poll(lambda: ardour.select_all("guitar"), "the selection")
+    yield Studio(host, folder, own_steps=1)
+
+
 STUDIOS = {"folder": folder_studio, "reaper": reaper_studio, "live": live_studio}
+REAL = pytest.param(
+    "ardour",
+    marks=[
+        pytest.mark.host,
+        pytest.mark.slow,
+        pytest.mark.skipif(bool(real.missing()), reason=f"missing: {real.missing()}"),
+    ],
+)
 
 
-@pytest.fixture(params=STUDIOS)
+@pytest.fixture(scope="module")
+def ardour(tmp_path_factory) -> Generator[real.Ardour]:
+    with real.ardour(tmp_path_factory.mktemp("ardour")) as made:
+        yield made
+
+
+@pytest.fixture(params=[*STUDIOS, REAL])
 def studio(request, tmp_path) -> Generator[Studio]:
-    with STUDIOS[request.param](tmp_path) as made:
+    if request.param == "ardour":
+        opened = ardour_studio(tmp_path, request.getfixturevalue("ardour"))
+    else:
+        opened = STUDIOS[request.param](tmp_path)
+    with opened as made:
         yield made
 
 
@@ -141,7 +173,8 @@ def test_a_transaction_is_one_undo_step(studio, tmp_path):
     assert [clip.name for clip in studio.host.clips("B")] == ["two"]
     studio.host.undo()
     assert studio.host.clips("B") == (first,)
-    studio.host.undo()
+    for _ in range(1 + studio.own_steps):
+        studio.host.undo()
     assert studio.host.clips("B") == ()
 
 
@@ -183,7 +216,13 @@ def test_progress_is_shown_without_aborting(studio):
         view.show(0.25, "prior, 3 s left")
         view.show(0.5, "prior\t100% \n2 s left")
         assert not view.is_aborted()
+
+
+def test_a_sentence_is_shown(studio):
+    if studio.host.name == "ardour":
+        pytest.skip("Ardour's dialog waits for a hand that closes it")
     studio.host.tell("well done")
+    assert studio.host.selection().track == "guitar"
 
 
 def render(continuation, on_progress) -> Result:
