@@ -294,7 +294,7 @@ def nbytes(request: RenderRequest) -> int:
     conditions = request.conditions
     arrays = [stem.samples for stem in conditions.stems]
     if conditions.suffix is not None:
-        arrays.append(conditions.suffix)
+        arrays.append(conditions.suffix.samples)
     return _source_nbytes(request.source) + sum(array.nbytes for array in arrays)
 
 

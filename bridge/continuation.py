@@ -25,6 +25,7 @@ class Continuation:
         num_samples: Exact length of the result; or give `bars`.
         tempo_bpm: Quarter notes a minute; needed for bars.
         meter: Numerator and denominator.
+        bar_sample: A sample of the timeline on which a bar begins; None: the prime's first.
         conditions: Labels, MIDI, target and the rest; its stems and suffix stay empty.
         stems: Audio that the result must fit, in the prime's format, from the prime's start on.
         suffix: Audio that the result must lead into.
@@ -45,6 +46,7 @@ class Continuation:
     num_samples: int | None = None
     tempo_bpm: float | None = None
     meter: tuple[int, int] = (4, 4)
+    bar_sample: int | None = None
     conditions: Conditions = field(default_factory=Conditions)
     stems: Mapping[StemKind, Audio] = field(default_factory=dict[StemKind, Audio])
     suffix: Audio | None = None
@@ -197,12 +199,14 @@ def audio_of(continuation: Continuation) -> Iterator[bridge_pb2.AudioBlock]:
 
 def _target_of(continuation: Continuation) -> bridge_pb2.Target:
     numerator, denominator = continuation.meter
+    start = continuation.prime_start_sample
+    bar = continuation.bar_sample
     changes = (
         []
         if continuation.tempo_bpm is None
         else [
             bridge_pb2.TempoChange(
-                sample=continuation.prime_start_sample,
+                sample=start if bar is None else bar,
                 tempo_bpm=continuation.tempo_bpm,
                 meter_numerator=numerator,
                 meter_denominator=denominator,

@@ -1,7 +1,7 @@
 """A request on the model's timeline: prime, notes, stems and form in model samples.
 
-Model sample 0 lies on the anchor; what ends before it is left out, what begins
-before it is cut. Knows neither threads nor models.
+Model sample 0 lies on the anchor; notes and stems that end before it are left out,
+what begins before it is cut. Knows neither threads nor models.
 """
 
 from collections.abc import Iterator
@@ -9,7 +9,17 @@ from dataclasses import replace
 
 import numpy as np
 
-from bridge.ports import Conditions, MidiPart, Mono, Note, Section, Stem, Timing
+from bridge.ports import (
+    Conditions,
+    MidiPart,
+    Mono,
+    Note,
+    PulsePoint,
+    Section,
+    Stem,
+    Suffix,
+    Timing,
+)
 from bridge.request import Prime
 from bridge.resample import to_model
 from bridge.stereo import mid_of
@@ -33,14 +43,34 @@ def model_conditions(
 ) -> Conditions:
     """Return the conditions on the model's timeline."""
     stems = [_stem(stem, sample_map) for stem in conditions.stems]
-    suffix = conditions.suffix
+    curves = conditions.curves_sample
     return replace(
         conditions,
         timing=_timing(conditions.timing, sample_map, prime_start_sample),
         midi=_midi(conditions.midi, sample_map),
         stems=tuple(stem for stem in stems if stem is not None),
         sections=tuple(_sections(conditions.sections, sample_map)),
-        suffix=None if suffix is None else _to_model(suffix, sample_map),
+        suffix=_suffix(conditions.suffix, sample_map),
+        pulse=tuple(_point(point, sample_map) for point in conditions.pulse),
+        curves_sample=None if curves is None else sample_map.nearest_model(curves),
+    )
+
+
+def _point(point: PulsePoint, sample_map: SampleMap) -> PulsePoint:
+    ratio = float(sample_map.ratio)
+    return replace(
+        point,
+        sample=(point.sample - sample_map.anchor_sample) * ratio,
+        samples_per_beat=point.samples_per_beat * ratio,
+    )
+
+
+def _suffix(suffix: Suffix | None, sample_map: SampleMap) -> Suffix | None:
+    if suffix is None:
+        return None
+    return Suffix(
+        start_sample=sample_map.nearest_model(suffix.start_sample),
+        samples=_to_model(suffix.samples, sample_map),
     )
 
 
@@ -75,9 +105,10 @@ def _note(note: Note, sample_map: SampleMap) -> Note:
 
 
 def _sections(sections: tuple[Section, ...], sample_map: SampleMap) -> Iterator[Section]:
+    # One that begins before the anchor is not cut: what comes back is counted from its start.
     for section in sections:
-        start = _nearest(section.start_sample, sample_map)
-        end = _nearest(section.end_sample, sample_map)
+        start = sample_map.nearest_model(section.start_sample)
+        end = sample_map.nearest_model(section.end_sample)
         if end > start:
             yield replace(section, start_sample=start, end_sample=end)
 

@@ -92,8 +92,34 @@ class Stem:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PulsePoint:
+    """Where a tempo or a meter begins: the beat (in quarter notes) and the bar there.
+
+    Both go on from `sample` as fast as the point says, until the next one; the
+    first holds before itself too.
+    """
+
+    sample: float
+    beat: float
+    bar: float
+    samples_per_beat: float
+    beats_per_bar: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Suffix:
+    """What follows the result from `start_sample` on."""
+
+    start_sample: int
+    samples: Mono
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Section:
-    """A marked stretch of the form; equal names sound alike, `similarity` in [0, 1]."""
+    """A marked stretch of the form; equal names sound alike.
+
+    `similarity`, 0 to 1, is the share of the first stretch of its name that comes back.
+    """
 
     name: str
     start_sample: int
@@ -110,9 +136,16 @@ class Conditions:
     midi: MidiPart | None = None
     stems: tuple[Stem, ...] = ()
     target: StemKind = StemKind.MIX
-    suffix: Mono | None = None
+    suffix: Suffix | None = None
+    pulse: tuple[PulsePoint, ...] = ()
+    """The tempo map, if one is known: what composed notes keep to. A model that composes none
+    has no use for it and need not refuse it."""
     energy_per_bar: tuple[float, ...] = ()
+    """0 is 12 dB softer than the music before, 0.5 as loud, 1 is 12 dB louder."""
     density_per_bar: tuple[float, ...] = ()
+    """8 d squared onsets a quarter note: 0.5 is 2, 1 is 8."""
+    curves_sample: int | None = None
+    """A sample of the first bar of both curves; None: of the pulse's first point."""
     sections: tuple[Section, ...] = ()
     lyrics: str | None = None
     blend: tuple[Voice, ...] = ()

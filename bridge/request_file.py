@@ -20,9 +20,11 @@ from bridge.ports import (
     LevelCodes,
     MidiPart,
     Note,
+    PulsePoint,
     Section,
     Stem,
     StemKind,
+    Suffix,
     Timing,
     Voice,
 )
@@ -125,7 +127,8 @@ def _conditions_facts(conditions: Conditions, arrays: Arrays) -> dict[str, Any]:
     for index, stem in enumerate(conditions.stems):
         arrays[f"stem{index}"] = stem.samples
     if conditions.suffix is not None:
-        arrays["suffix"] = conditions.suffix
+        facts["suffix"] = conditions.suffix.start_sample
+        arrays["suffix"] = conditions.suffix.samples
     return facts
 
 
@@ -139,13 +142,21 @@ def _conditions_from(facts: Mapping[str, Any], arrays: Arrays) -> Conditions:
             for index, (kind, start) in enumerate(facts["stems"])
         ),
         target=StemKind(facts["target"]),
-        suffix=arrays.get("suffix"),
+        suffix=_suffix_from(facts, arrays),
+        pulse=tuple(PulsePoint(**point) for point in facts.get("pulse", ())),
+        curves_sample=facts.get("curves_sample"),
         energy_per_bar=tuple(facts["energy_per_bar"]),
         density_per_bar=tuple(facts["density_per_bar"]),
         sections=tuple(Section(**section) for section in facts["sections"]),
         lyrics=facts["lyrics"],
         blend=tuple(Voice(**voice) for voice in facts.get("blend", ())),
     )
+
+
+def _suffix_from(facts: Mapping[str, Any], arrays: Arrays) -> Suffix | None:
+    if "suffix" not in arrays:
+        return None
+    return Suffix(start_sample=facts["suffix"], samples=arrays["suffix"])
 
 
 def _note_row(note: Note) -> list[int]:

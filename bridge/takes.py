@@ -299,7 +299,11 @@ def described_conditions(conditions: Conditions) -> dict[str, Any]:
         for stem in conditions.stems
     ]
     if conditions.suffix is not None:
-        described["suffix"] = _sha256(conditions.suffix)
+        described["suffix"] = {
+            "start_sample": conditions.suffix.start_sample,
+            "num_samples": conditions.suffix.samples.shape[0],
+            "sha256": _sha256(conditions.suffix.samples),
+        }
     return json.loads(json.dumps(described))
 
 

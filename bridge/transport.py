@@ -16,6 +16,7 @@ from math import ceil, floor
 from typing import TypeAlias
 
 from bridge.errors import InvalidRequestError
+from bridge.ports import PulsePoint
 
 MIN_BPM = 10
 MAX_BPM = 999
@@ -245,6 +246,25 @@ def steady(
         meters=(meter or Meter(),),
         origin_sample=origin_sample,
     )
+
+
+def pulse_of(tempo_map: TempoMap) -> tuple[PulsePoint, ...]:
+    """Return the map as lines from tempo to tempo and from meter to meter."""
+    tempos, meters = tempo_map.tempos, tempo_map.meters
+    points: list[PulsePoint] = []
+    for beat in sorted({change.beat for change in (*tempos, *meters)}):
+        bpm = max((tempo for tempo in tempos if tempo.beat <= beat), key=lambda one: one.beat).bpm
+        meter = max((meter for meter in meters if meter.beat <= beat), key=lambda one: one.beat)
+        points.append(
+            PulsePoint(
+                sample=float(tempo_map.sample_of_beat(beat)),
+                beat=float(beat),
+                bar=float(tempo_map.bar_of_beat(beat)),
+                samples_per_beat=float(Fraction(60 * tempo_map.sample_rate) / bpm),
+                beats_per_bar=float(meter.beats_per_bar),
+            )
+        )
+    return tuple(points)
 
 
 def tempos_at_samples(

@@ -15,7 +15,7 @@ from bridge.errors import InvalidRequestError, blaming
 from bridge.limits import MAX_ID_CHARACTERS, check_position
 from bridge.messages import BYTES_PER_VALUE, samples_of, stem_kind_of
 from bridge.model_time import mid_of
-from bridge.ports import Audio, Stem, StemKind
+from bridge.ports import Audio, PulsePoint, Stem, StemKind, Suffix
 from bridge.request import (
     MAX_PRIME_SECONDS,
     MAX_RESULT_SECONDS,
@@ -25,7 +25,14 @@ from bridge.request import (
     Source,
     check_format,
 )
-from bridge.request_messages import Verb, conditions_of, num_samples_of, plan_of
+from bridge.request_messages import (
+    Verb,
+    conditions_of,
+    num_samples_of,
+    plan_of,
+    tempo_map_of,
+)
+from bridge.transport import pulse_of
 from protos import bridge_pb2
 
 MAX_BLOCK_BYTES = 1024 * 1024
@@ -128,9 +135,14 @@ class Upload:
             for (_, kind), claim in self._lanes.items()
             if kind is not None
         )
-        suffix = mid_of(self._audio(self._lanes[SUFFIX])) if SUFFIX in self._lanes else None
-        conditions = replace(self._draft.conditions, stems=stems, suffix=suffix)
+        conditions = replace(self._draft.conditions, stems=stems, suffix=self._suffix())
         return replace(self._draft, source=self._source(), conditions=conditions)
+
+    def _suffix(self) -> Suffix | None:
+        if SUFFIX not in self._lanes:
+            return None
+        claim = self._lanes[SUFFIX]
+        return Suffix(start_sample=claim.start_sample, samples=mid_of(self._audio(claim)))
 
     def _source(self) -> Source:
         if PRIME not in self._lanes:
@@ -222,13 +234,16 @@ class Upload:
             conditions = conditions_of(header.conditions)
         with blaming("target"):
             num_samples = self._num_samples_of(header)
+            pulse = self._pulse_of(header)
+        has_curves = conditions.energy_per_bar or conditions.density_per_bar
+        curves_sample = self._splice if has_curves else None
         return RenderRequest(
             request_id=header.request_id or uuid.uuid4().hex,
             sample_rate=self._rate,
             source=Nothing(num_channels=self._num_channels, start_sample=self._splice),
             num_samples=num_samples,
             plan=plan,
-            conditions=conditions,
+            conditions=replace(conditions, pulse=pulse, curves_sample=curves_sample),
             anchor_sample=header.anchor_sample if header.HasField("anchor_sample") else None,
             model=header.model,
             detached=header.detached,
@@ -236,6 +251,10 @@ class Upload:
             seed_drawn=not header.plan.HasField("seed"),
             write_file=header.write_file,
         )
+
+    def _pulse_of(self, header: bridge_pb2.ContinueHeader) -> tuple[PulsePoint, ...]:
+        changes = header.target.tempo_map
+        return pulse_of(tempo_map_of(changes, self._rate)) if changes else ()
 
     def _num_samples_of(self, header: bridge_pb2.ContinueHeader) -> int:
         if self._verb is Verb.RENDER_MIDI and header.target.WhichOneof("length") is None:

@@ -16,6 +16,7 @@ from model.grid import Grid
 from model.listener import SILENCE
 from model.listening import BEFORE_SAMPLES, FEATURES, STEP_SAMPLES, step_spectra
 from model.state import TimelineState
+from model.values import Mono
 
 GROUP_STEPS = 16
 """Steps that the listener takes at once; a step alone would cost four times as much."""
@@ -44,6 +45,15 @@ class Attending:
             done += len(rows)
         state = replace(state, spectra=np.concatenate(spectra))
         return state if self._told(state) else self._noted(state, ready)
+
+    @torch.no_grad()
+    def heard_alone(self, audio: Mono) -> Float16[np.ndarray, "group rows states"]:
+        """Return the notes of the first steps of a sound, after silence; then comes silence."""
+        window = np.zeros(BEFORE_SAMPLES + GROUP_STEPS * STEP_SAMPLES, np.float32)
+        begin = audio[: GROUP_STEPS * STEP_SAMPLES]
+        window[BEFORE_SAMPLES : BEFORE_SAMPLES + len(begin)] = begin
+        spectra = step_spectra(torch.as_tensor(window)[None])[0].numpy().astype(np.float16)
+        return self._notes(spectra, 0)
 
     def _spectra(self, state: TimelineState, chunk: int) -> Float32[np.ndarray, "steps features"]:
         """Return a chunk's spectra; before the anchor there was silence, and after the end."""

@@ -4,11 +4,12 @@ Heard steps come from the listener, sure ones from the notes known; composed not
 join the known ones, so that all who read notes need not care who wrote them.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float64, Int8, Int64
+from jaxtyping import Bool, Float, Float16, Float32, Float64, Int8, Int64
 from torch import Tensor
 
 from model.bundle import Bundle
@@ -18,22 +19,45 @@ from model.composer import (
     LOWEST_PITCH,
     OFF,
     PITCHES,
+    STATES,
     STRUCK,
     Notes,
+    Places,
     Score,
     Steps,
     Voice,
     heard,
-    notes_of,
+    placed_notes,
+    score_heard,
     score_of,
+    step_at,
     sure,
+)
+from model.conditioning.cues import (
+    DENSITY,
+    ECHO,
+    ECHO_SOUNDS,
+    ECHO_STRUCK,
+    ENERGY,
+    GOAL,
+    GOAL_SOUNDS,
+    GOAL_STEPS,
+    METRE,
+    Cues,
+    density_cues,
+    energy_cues,
+    goal_cues,
+    metre_cues,
+    nothing_told,
+    onsets_of,
 )
 from model.conditioning.roll import DRUM_PROGRAM
 from model.grid import Grid
 from model.listener import SOUNDING
 from model.noise import uniform
 from model.state import Composed, TimelineState
-from model.values import Known, SamplingPlan
+from model.streaming import StackState
+from model.values import Echo, Known, Mono, SamplingPlan
 
 LEVEL = 3
 """The composer's stream of noise, beside the three of the codec's levels."""
@@ -51,14 +75,28 @@ LEAST_HEARD = 0.3
 MIX = 0
 RENEWED = 4
 """The window is read anew after this fraction of it; between, a step is read once."""
-Scores = Float[Tensor, "1 pitches states"]
+AHEAD_STEPS = 1
+"""Composed beyond a chunk, since a step's notes may begin half a step before it."""
+LEAST_SHIFT_CHUNKS = 2
+"""What comes back sooner than this was not written when it should be looked at."""
+VELOCITY_DB = 40.0
+"""A tenth of the velocity is so much softer: as General MIDI's square law has it."""
+VELOCITIES = (20, 127)
+ROUNDED = 1e-3
+"""The part of a bar that rounding to samples may have taken."""
+Scores = Float[Tensor, "pitches states"]
+StepNumbers = Int64[np.ndarray, " steps"]
+Goal = Float32[np.ndarray, " pitches"]
+Hear = Callable[[Mono], Float16[np.ndarray, "steps rows states"]]
 
 
 class Composing:
     """Extends the notes of timelines whose target is the mix."""
 
-    def __init__(self, bundle: Bundle, grid: Grid) -> None:
+    def __init__(self, bundle: Bundle, grid: Grid, hear: Hear) -> None:
+        """Take a model's composer; `hear` gives the notes of the first steps of a sound."""
         self._composer = bundle.composer
+        self._hear = hear
         self._grid = grid
         self.step_samples = self._composer.config.step_frames * grid.frame_samples
         self._voice = Voice(step_samples=self.step_samples)
@@ -89,65 +127,98 @@ class Composing:
         """
         known = state.known
         begin = max(state.settled_sample, *(last for _, last in known.spans()), 0)
-        first = -(-begin // self.step_samples)
-        last = self._chunk_end(state) // self.step_samples
+        first = self._step_at(begin)
+        # What begins in the last half step of the chunk belongs to the step after it.
+        last = self._chunk_end(state) // self.step_samples + AHEAD_STEPS
         score, composed = self._drawn(state, first, last, plan)
-        made = notes_of(score, first * self.step_samples, self._voice)
-        made = _held_from(made, score, first * self.step_samples, begin)
-        notes = _joined(known.notes, score, made, begin)
+        places = self._places(known, first, last, begin)
+        notes = _joined(known.notes, score, placed_notes(score, places, self._voice), begin)
         start = begin if known.composed_span is None else known.composed_span[0]
-        span = (start, max(last * self.step_samples, begin))
-        known = replace(known, notes=notes, composed_span=span)
+        known = replace(known, notes=notes, composed_span=(start, places.end_sample))
         return replace(state, known=known, composed=composed)
+
+    def _places(self, known: Known, first: int, last: int, begin: int) -> Places:
+        steps = np.arange(first, last)
+        onsets = np.maximum(onsets_of(known.pulse, steps), begin)
+        return Places(
+            onsets=onsets,
+            velocities=velocities_of(known, onsets, self._voice),
+            start_sample=begin,
+            end_sample=last * self.step_samples - self.step_samples // 2,
+        )
+
+    def _step_at(self, sample: int) -> int:
+        return step_at(sample, self.step_samples)
 
     def _drawn(
         self, state: TimelineState, first: int, last: int, plan: SamplingPlan
     ) -> tuple[Score, Composed]:
-        score = np.zeros((max(0, last - first), PITCHES), np.int8)
+        score = np.zeros((last - first, PITCHES), np.int8)
         features = self._past(state, first, self._window)
-        scores, composed = self._caught_up(state, first)
-        memory = composed.memory
+        scores, composed = self._caught_up(state, first, plan.guidance)
+        cues, memory = self._cues(state, first, last, composed.goal), composed.memory
         for index in range(len(score)):
-            chances = np.asarray((scores[0] / plan.temperature).double().softmax(-1))
+            chances = np.asarray((scores / plan.temperature).double().softmax(-1))
             sounding = features[-1, :PITCHES] >= SURELY_HEARD
-            chances = _in_key(chances, features)
+            chances = _in_key(chances, features, cues[index])
             score[index] = _choice(chances, sounding, plan, first + index)
             new = sure(score[index : index + 1])
             features = np.concatenate([features, new])
             if index + 1 < len(score):
-                scores, memory = self._composer.go_on(torch.as_tensor(new)[None], memory)
+                told = cues[index + 1 : index + 2]
+                scores, memory = self._read(new, told, memory, plan.guidance)
         return score, composed
 
-    def _caught_up(self, state: TimelineState, first: int) -> tuple[Scores, Composed]:
+    def _caught_up(
+        self, state: TimelineState, first: int, guidance: float
+    ) -> tuple[Scores, Composed]:
         """Return scores for a step, and what the stack remembers of those before it.
 
         The stack reads the window before its start at once, then each chunk's
         steps as the chunk is over: the same whether some of it is remembered.
         """
-        start = self._window_start(state, first)
-        done = state.composed
-        if done is None or done.start != start or done.seen >= first:
-            read, memory = self._past(state, start, self._window), ()
-            seen = start
+        start, done = self._window_start(state, first), state.composed
+        memory: StackState = ()
+        if done is None or done.start != start or done.seen >= first or done.guidance != guidance:
+            goal = self._goal(state.known) if done is None else done.goal
+            spans = [(start - self._window, start)]
         else:
-            seen = min(first, self._chunk_after(done.seen))
-            read, memory = self._past(state, seen, seen - done.seen), done.memory
-        scores, memory = self._composer.go_on(torch.as_tensor(read)[None], memory)
-        while seen < first:
-            after = min(first, self._chunk_after(seen))
-            read = self._past(state, after, after - seen)
-            scores, memory = self._composer.go_on(torch.as_tensor(read)[None], memory)
-            seen = after
-        return scores, Composed(start=start, seen=seen, memory=memory)
+            goal, memory = done.goal, done.memory
+            spans = [(done.seen, min(first, self._chunk_after(done.seen)))]
+        while spans[-1][1] < first:
+            seen = spans[-1][1]
+            spans.append((seen, min(first, self._chunk_after(seen))))
+        scores = torch.zeros(PITCHES, STATES)
+        for begin, end in spans:
+            past = self._past(state, end, end - begin)
+            cues = self._cues(state, begin + 1, end + 1, goal)
+            scores, memory = self._read(past, cues, memory, guidance)
+        return scores, Composed(
+            start=start, seen=first, memory=memory, guidance=guidance, goal=goal
+        )
+
+    def _read(
+        self, steps: Steps, cues: Cues, memory: StackState, guidance: float
+    ) -> tuple[Scores, StackState]:
+        """Return scores for the step after, away from those of who was told nothing."""
+        read, told = torch.as_tensor(steps)[None], torch.as_tensor(cues)[None]
+        if guidance == 1:
+            scores, memory = self._composer.go_on(read, told, memory)
+            return scores[0], memory
+        both = torch.cat([told, torch.zeros_like(told)])
+        scores, memory = self._composer.go_on(read.expand(2, -1, -1), both, memory)
+        return scores[1] + guidance * (scores[0] - scores[1]), memory
 
     def _window_start(self, state: TimelineState, first: int) -> int:
         """Return where the window of a step began: it is renewed at fixed steps of the grid."""
         span = state.known.composed_span
-        origin = first if span is None else -(-span[0] // self.step_samples)
+        origin = first if span is None else self._step_at(span[0])
         return max(origin, first // self._renewed * self._renewed)
 
     def _chunk_after(self, step: int) -> int:
-        return (step // self._chunk_steps + 1) * self._chunk_steps
+        """Return the step up to which a chunk is composed together with a step."""
+        chunks = (step - AHEAD_STEPS) // self._chunk_steps + 1
+        return chunks * self._chunk_steps + AHEAD_STEPS
 
     def _past(self, state: TimelineState, first: int, window: int) -> Steps:
         """Return the features of the window before a step; before the anchor nothing is known."""
@@ -160,11 +231,61 @@ class Composing:
             # The step under way when the prime ended sounds like the one before it.
             steps[offset + len(ear) :] = heard(ear[-1:] * np.array([1, 0], np.float32))
         score = score_of(state.known.notes, start * self.step_samples, window, self.step_samples)
-        at = (start + np.arange(window)) * self.step_samples
-        for begin, end in state.known.spans():
-            told = (at >= max(0, begin)) & (at < end)
-            steps[told] = sure(score)[told]
+        told = self._told_steps(state.known, start + np.arange(window))
+        steps[told] = sure(score)[told]
         return steps
+
+    def _told_steps(self, known: Known, steps: StepNumbers) -> Bool[np.ndarray, " steps"]:
+        """Return the steps whose notes are known."""
+        told = np.zeros(len(steps), bool)
+        for begin, end in known.spans():
+            told |= (steps >= self._step_at(max(0, begin))) & (steps < self._step_at(end))
+        return told
+
+    def _cues(self, state: TimelineState, first: int, end: int, goal: Goal) -> Cues:
+        """Return what is told of steps besides notes."""
+        known, steps = state.known, np.arange(first, end)
+        cues = nothing_told(len(steps))
+        if known.pulse is not None:
+            cues[:, METRE] = metre_cues(known.pulse, steps)
+            onsets = onsets_of(known.pulse, steps)
+            cues[:, ENERGY] = energy_cues(_curve(known, known.energy, onsets))
+            cues[:, DENSITY] = density_cues(_curve(known, known.density, onsets))
+        if known.suffix is not None:
+            left = self._step_at(known.suffix.start_sample) - steps
+            cues[:, GOAL], cues[:, GOAL_SOUNDS] = goal_cues(left, goal)
+        for echo in known.echoes:
+            self._echo(state, echo, steps, cues)
+        return cues
+
+    def _echo(self, state: TimelineState, echo: Echo, steps: StepNumbers, cues: Cues) -> None:
+        """Write the notes of an earlier section to the steps at which they shall come back."""
+        first, last = self._step_at(echo.start_sample), self._step_at(echo.end_sample)
+        inside = (steps >= first) & (steps < last)
+        shift = echo.start_sample - echo.source_sample
+        if not inside.any() or shift < LEAST_SHIFT_CHUNKS * self._grid.chunk_samples:
+            return
+        sources = (steps * self.step_samples - shift + self.step_samples // 2) // self.step_samples
+        told = inside & self._told_steps(state.known, sources)
+        ear = inside & ~told & (sources >= 0) & (sources < len(state.heard))
+        moved = state.known.notes.copy()
+        moved[:, :2] += shift
+        score = score_of(moved, int(steps[0]) * self.step_samples, len(steps), self.step_samples)
+        if ear.any():
+            begin = max(0, int(sources[0]) - 1)
+            found = score_heard(state.heard[begin : int(sources[-1]) + 1].astype(np.float32))
+            score[ear] = found[sources[ear] - begin]
+        known = told | ear
+        cues[known, ECHO] = (1.0, echo.similarity)
+        cues[known, ECHO_SOUNDS] = (score > OFF)[known]
+        cues[known, ECHO_STRUCK] = (score == STRUCK)[known]
+
+    def _goal(self, known: Known) -> Goal:
+        """Return how likely each pitch sounds as the suffix begins."""
+        if known.suffix is None:
+            return np.zeros(PITCHES, np.float32)
+        likely = self._hear(known.suffix.samples)[:GOAL_STEPS, :, SOUNDING]
+        return likely.max(axis=0).astype(np.float32)
 
     def _chunk_end(self, state: TimelineState) -> int:
         chunk = len(state.codes) // self._grid.chunk_frames
@@ -174,8 +295,32 @@ class Composing:
         return any(last >= end_sample for _, last in known.spans())
 
 
+def velocities_of(known: Known, onsets: StepNumbers, voice: Voice) -> Int64[np.ndarray, " steps"]:
+    """Return the velocity of notes that begin at samples: the bar's energy says how loud."""
+    decibels = np.nan_to_num(_curve(known, known.energy, onsets))
+    velocities = voice.velocity * 10 ** (decibels / VELOCITY_DB)
+    return np.clip(np.rint(velocities), *VELOCITIES).astype(np.int64)
+
+
+def _curve(
+    known: Known, values: tuple[float, ...], samples: StepNumbers
+) -> Float64[np.ndarray, " steps"]:
+    """Return a curve's value in the bar of each sample; NaN where it has none."""
+    found = np.full(len(samples), np.nan)
+    if known.pulse is None or not values:
+        return found
+    # A bar line that was rounded to a sample may lie a little before it.
+    first = np.floor(known.pulse.bars(np.array([known.curves_sample])) + ROUNDED)
+    bars = (np.floor(known.pulse.bars(samples) + ROUNDED) - first).astype(np.int64)
+    inside = (bars >= 0) & (bars < len(values))
+    found[inside] = np.array(values)[bars[inside]]
+    return found
+
+
 def _in_key(
-    chances: Float64[np.ndarray, "pitches states"], past: Steps
+    chances: Float64[np.ndarray, "pitches states"],
+    past: Steps,
+    cues: Float32[np.ndarray, " cues"],
 ) -> Float64[np.ndarray, "pitches states"]:
     """Return chances that strike pitch classes as often as the past sounds them.
 
@@ -190,7 +335,9 @@ def _in_key(
     share = 12 * (classes / max(classes.sum(), 1e-9) + KEY_FLOOR)
     weighted = chances.copy()
     pitches = np.arange(LOWEST_PITCH, PITCHES)
-    weighted[pitches, STRUCK] *= np.clip(share, *KEY_RANGE)[pitches % 12]
+    # What shall come back was in a key already.
+    alike = cues[ECHO][1] * cues[ECHO_STRUCK][pitches]
+    weighted[pitches, STRUCK] *= np.clip(share, *KEY_RANGE)[pitches % 12] ** (1 - alike)
     weighted /= weighted.sum(axis=1, keepdims=True)
     weighted[weighted < LEAST_CHANCE] = 0
     return weighted / weighted.sum(axis=1, keepdims=True)
@@ -238,17 +385,6 @@ def _counts(chances: Float64[np.ndarray, " events"]) -> Float64[np.ndarray, " co
         counts[1:] = counts[1:] * (1 - chance) + counts[:-1] * chance
         counts[0] *= 1 - chance
     return counts / counts.sum()
-
-
-def _held_from(
-    made: Int64[np.ndarray, "made fields"], score: Score, seam: int, begin: int
-) -> Int64[np.ndarray, "made fields"]:
-    """Return the notes; what is held at the first step sounds from `begin` on."""
-    moved = made.copy()
-    held = (made[:, 0] == seam) & (made[:, 4] != DRUM_PROGRAM)
-    held &= score[0, made[:, 2]] == HELD if len(score) else False
-    moved[held, 0] = begin
-    return moved
 
 
 def _joined(

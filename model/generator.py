@@ -55,7 +55,7 @@ class StreamingGenerator:
         self._hearing = (self._hear(0), self._hear(1), self._hear(TOP))
         self._inputs = Inputs(bundle, self.grid, self._hearing[TOP])
         self._attending = Attending(bundle, self.grid)
-        self._composing = Composing(bundle, self.grid)
+        self._composing = Composing(bundle, self.grid, self._attending.heard_alone)
         self._fast = FastSampler(bundle, self.grid, self._inputs)
         self._teacher = TeacherSampler(bundle, self.grid, self._inputs, self._hearing)
         self._finishing = Finishing(bundle, self.grid, self._inputs)

@@ -56,12 +56,13 @@ def rewound(state: TimelineState, sample: int, step_samples: int) -> TimelineSta
 def _known_before(known: Known, end: int, step_samples: int) -> Known:
     """Return what is known without what was composed after an end; what was given stays.
 
-    The composer's step under way at the end stays whole, since steps are not torn.
+    The composer's step under way at the end stays whole, since steps are not torn, and
+    so does what was composed ahead of it: to the middle of the step after.
     """
     if known.composed_span is None:
         return known
     first, last = known.composed_span
-    kept = min(last, -(-end // step_samples) * step_samples)
+    kept = min(last, -(-end // step_samples) * step_samples + step_samples // 2)
     if kept <= first:
         return replace(known, notes=_cut(known.notes, first, first), composed_span=None)
     return replace(known, notes=_cut(known.notes, first, kept), composed_span=(first, kept))

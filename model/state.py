@@ -6,7 +6,7 @@ look back. Serialised without pickle.
 
 import io
 import zipfile
-from dataclasses import dataclass, field, replace
+from dataclasses import astuple, dataclass, field, replace
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from torch import Tensor
 from model.errors import CheckpointError
 from model.listening import FEATURES
 from model.streaming import LayerState, StackState
-from model.values import Known, StemAudio
+from model.values import Echo, Known, Pulse, StemAudio, SuffixAudio
 
 Codes = Int16[np.ndarray, " frames"]
 Audio = Float32[np.ndarray, " samples"]
@@ -30,7 +30,7 @@ NO_SPAN = (0, -1)
 """An end before its start stands for None."""
 NEVER = 2**62
 """A frame that no timeline reaches."""
-STATE_VERSION = 5
+STATE_VERSION = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -58,6 +58,9 @@ class Composed:
     start: int
     seen: int
     memory: StackState
+    guidance: float
+    goal: Float32[np.ndarray, " pitches"]
+    """How likely each pitch sounds as the suffix begins."""
 
     @property
     def nbytes(self) -> int:
@@ -101,6 +104,7 @@ class TimelineState:
     def nbytes(self) -> int:
         """Return the memory held, shared pages counted once per holder."""
         known = self.known.notes.nbytes + sum(stem.samples.nbytes for stem in self.known.stems)
+        known += 0 if self.known.suffix is None else self.known.suffix.samples.nbytes
         memory = sum(layer.nbytes for layer in self.memory)
         levels = sum(level.nbytes for level in self.lower)
         heard = self.audio.nbytes + self.codes.nbytes + self.heard.nbytes + self.spectra.nbytes
@@ -227,6 +231,7 @@ def _known_arrays(known: Known) -> Arrays:
                 known.total_samples,
                 known.offset_samples,
                 *spans,
+                known.curves_sample,
             ],
             np.int64,
         ),
@@ -235,6 +240,14 @@ def _known_arrays(known: Known) -> Arrays:
     }
     for index, stem in enumerate(known.stems):
         arrays[f"stem{index}"] = stem.samples
+    arrays["energy"] = np.array(known.energy, np.float64)
+    arrays["density"] = np.array(known.density, np.float64)
+    arrays["echoes"] = np.array([astuple(echo) for echo in known.echoes], np.float64)
+    if known.pulse is not None:
+        arrays["pulse"] = known.pulse.knots
+    if known.suffix is not None:
+        arrays["suffix"] = known.suffix.samples
+        arrays["suffix_start"] = np.array(known.suffix.start_sample)
     return arrays
 
 
@@ -245,6 +258,7 @@ def _span_from(span: list[int]) -> tuple[int, int] | None:
 
 def _known_from(arrays: Arrays) -> Known:
     artist, genre, target, total, offset, *spans = (int(value) for value in arrays["known"])
+    pulse, suffix = arrays.get("pulse"), arrays.get("suffix")
     return Known(
         artist=artist,
         genre=genre,
@@ -253,11 +267,29 @@ def _known_from(arrays: Arrays) -> Known:
         offset_samples=offset,
         notes=arrays["notes"],
         notes_span=_span_from(spans[:2]),
-        composed_span=_span_from(spans[2:]),
+        composed_span=_span_from(spans[2:4]),
+        curves_sample=spans[4],
+        energy=tuple(arrays["energy"].tolist()),
+        density=tuple(arrays["density"].tolist()),
+        echoes=tuple(_echo_from(row) for row in arrays["echoes"].tolist()),
+        pulse=None if pulse is None else Pulse(knots=pulse),
+        suffix=None
+        if suffix is None
+        else SuffixAudio(start_sample=int(arrays["suffix_start"]), samples=suffix),
         stems=tuple(
             StemAudio(kind=int(row[0]), start_sample=int(row[1]), samples=arrays[f"stem{index}"])
             for index, row in enumerate(arrays["stems"])
         ),
+    )
+
+
+def _echo_from(row: list[float]) -> Echo:
+    start, end, source, similarity = row
+    return Echo(
+        start_sample=int(start),
+        end_sample=int(end),
+        source_sample=int(source),
+        similarity=similarity,
     )
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from math import inf
 
 import numpy as np
-from jaxtyping import Float32, Int64
+from jaxtyping import Float32, Float64, Int64
 
 from model.errors import ConditionError
 
@@ -29,12 +29,71 @@ class StemAudio:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Pulse:
+    """Where beats and bars lie: lines through knots, the first and last going on for ever.
+
+    A row of `knots` is a sample, its beat (in quarter notes) and bar, and from there on
+    samples a beat and beats a bar.
+    """
+
+    knots: Float64[np.ndarray, "knots 5"]
+
+    def places(self, samples: Int64[np.ndarray, " n"]) -> Int64[np.ndarray, " n"]:
+        """Return the knot that holds at each sample."""
+        return np.maximum(np.searchsorted(self.knots[:, 0], samples, side="right") - 1, 0)
+
+    def beats(self, samples: Int64[np.ndarray, " n"]) -> Float64[np.ndarray, " n"]:
+        """Return the beat at each sample, and the part of it that has passed."""
+        knots = self.knots[self.places(samples)]
+        return knots[:, 1] + (samples - knots[:, 0]) / knots[:, 3]
+
+    def bars(self, samples: Int64[np.ndarray, " n"]) -> Float64[np.ndarray, " n"]:
+        """Return the bar at each sample, and the part of it that has passed."""
+        knots = self.knots[self.places(samples)]
+        return knots[:, 2] + (samples - knots[:, 0]) / (knots[:, 3] * knots[:, 4])
+
+    def samples(self, beats: Float64[np.ndarray, " n"]) -> Float64[np.ndarray, " n"]:
+        """Return the place of each beat, in samples."""
+        found = np.searchsorted(self.knots[:, 1], beats, side="right") - 1
+        knots = self.knots[np.maximum(found, 0)]
+        return knots[:, 0] + (beats - knots[:, 1]) * knots[:, 3]
+
+
+def steady_pulse(samples_a_beat: float, beats_a_bar: float) -> Pulse:
+    """Return one tempo and meter; beat 0 and bar 0 begin at sample 0."""
+    return Pulse(knots=np.array([[0.0, 0.0, 0.0, samples_a_beat, beats_a_bar]]))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class SuffixAudio:
+    """What follows the result from `start_sample` on."""
+
+    start_sample: int
+    samples: Mono
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Echo:
+    """A stretch that shall be like an earlier one, which began at `source_sample`.
+
+    `similarity` is the share of it that comes back, 0 to 1.
+    """
+
+    start_sample: int
+    end_sample: int
+    source_sample: int
+    similarity: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Known:
     """All that is known of a timeline besides its audio.
 
     `notes` has the fields of `model.conditioning.roll.NOTE_FIELDS`; silence
     means silence within `notes_span` alone, None where no notes were given, and
-    within `composed_span`, where the model wrote them itself.
+    within `composed_span`, where the model wrote them itself. What follows `stems`
+    steers composed notes alone: `energy` has a value a bar in decibels relative to
+    the prime, `density` in onsets a quarter note, both from `curves_sample` on.
     """
 
     artist: int = 0
@@ -46,6 +105,12 @@ class Known:
     notes_span: tuple[int, int] | None = None
     composed_span: tuple[int, int] | None = None
     stems: tuple[StemAudio, ...] = ()
+    pulse: Pulse | None = None
+    curves_sample: int = 0
+    energy: tuple[float, ...] = ()
+    density: tuple[float, ...] = ()
+    suffix: SuffixAudio | None = None
+    echoes: tuple[Echo, ...] = ()
 
     def spans(self) -> tuple[tuple[int, int], ...]:
         """Return the stretches whose notes are all known, given ones first."""
@@ -70,6 +135,7 @@ class SamplingPlan:
     exact: bool = False
     variation: int = 0
     temperature: float = 1.0
+    guidance: float = 1.0
     top_p: float = 1.0
     top_k: int = 0
     passes: int = 0

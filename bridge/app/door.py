@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from bridge.app.rows import translated_errors
-from bridge.errors import NotFoundError, UnsupportedError
+from bridge.errors import InvalidRequestError, NotFoundError, UnsupportedError
 from bridge.ports import (
     Conditions,
     LevelCodes,
@@ -21,14 +21,26 @@ from bridge.ports import (
     ModelInfo,
     Mono,
     Plan,
+    PulsePoint,
     Quality,
+    Section,
     StemKind,
     StepResult,
     TimedWord,
 )
 from bridge.ports import Generator as ModelGenerator
+from model.conditioning.cues import ENERGY_DB, MOST_ONSETS
 from model.conditioning.roll import DRUM_PROGRAM, NOTE_FIELDS
-from model.values import TARGETS, Known, Notes, SamplingPlan, StemAudio
+from model.values import (
+    TARGETS,
+    Echo,
+    Known,
+    Notes,
+    Pulse,
+    SamplingPlan,
+    StemAudio,
+    SuffixAudio,
+)
 
 if TYPE_CHECKING:
     from model.generator import StreamingGenerator
@@ -40,7 +52,7 @@ HALF = "half"
 """Of `model.published.linear.Precision`: as the released files hold their maps."""
 UNLABELLED = 0
 """The row of a label that was not given; names follow from row 1 on."""
-CONDITIONS = ("timing", "midi", "stems")
+CONDITIONS = ("timing", "midi", "stems", "suffix", "energy", "density", "sections", "guidance")
 SOURCES = ("source:prime", "source:nothing", "source:take", "rewind", "changes")
 QUALITIES = (Quality.FAST, Quality.EXACT, Quality.TEACHER)
 PHASES = ("level0", "level1", "top")
@@ -176,11 +188,14 @@ def known_of(conditions: Conditions, info: ModelInfo) -> Known:
     """Return conditions in the model's own numbers.
 
     Raises:
+        InvalidRequestError: Curves without the bars that they count.
         NotFoundError: A label outside the vocabulary.
         UnsupportedError: A condition that this model cannot use, by name.
     """
     _refuse_unused(conditions, info.name)
-    timing, midi = conditions.timing, conditions.midi
+    timing, midi, suffix = conditions.timing, conditions.midi, conditions.suffix
+    pulse = conditions.pulse
+    curves = conditions.curves_sample
     return Known(
         artist=_row_of("artist", conditions.labels.artist, info.artists),
         genre=_row_of("genre", conditions.labels.genre, info.genres),
@@ -190,7 +205,41 @@ def known_of(conditions: Conditions, info: ModelInfo) -> Known:
         notes=notes_of(midi),
         notes_span=None if midi is None else (midi.start_sample, midi.end_sample),
         stems=stems_of(conditions),
+        pulse=_pulse_of(pulse) if pulse else None,
+        curves_sample=round(pulse[0].sample) if curves is None and pulse else curves or 0,
+        energy=tuple(ENERGY_DB * (2 * value - 1) for value in conditions.energy_per_bar),
+        density=tuple(MOST_ONSETS * value**2 for value in conditions.density_per_bar),
+        suffix=None
+        if suffix is None
+        else SuffixAudio(start_sample=suffix.start_sample, samples=suffix.samples),
+        echoes=echoes_of(conditions.sections),
     )
+
+
+def echoes_of(sections: Sequence[Section]) -> tuple[Echo, ...]:
+    """Return the sections whose name was there before, each with where that one began."""
+    first: dict[str, int] = {}
+    echoes: list[Echo] = []
+    for section in sorted(sections, key=lambda section: section.start_sample):
+        source = first.setdefault(section.name, section.start_sample)
+        if source < section.start_sample and section.similarity > 0:
+            echoes.append(
+                Echo(
+                    start_sample=section.start_sample,
+                    end_sample=section.end_sample,
+                    source_sample=source,
+                    similarity=section.similarity,
+                )
+            )
+    return tuple(echoes)
+
+
+def _pulse_of(points: Sequence[PulsePoint]) -> Pulse:
+    rows = [
+        (point.sample, point.beat, point.bar, point.samples_per_beat, point.beats_per_bar)
+        for point in points
+    ]
+    return Pulse(knots=np.array(rows, np.float64))
 
 
 def stems_of(conditions: Conditions) -> tuple[StemAudio, ...]:
@@ -209,18 +258,22 @@ def sampling_plan_of(plan: Plan) -> SamplingPlan:
     """Return a plan in the model's words.
 
     Raises:
-        UnsupportedError: Guidance, or a quality, that this model has not.
+        UnsupportedError: A quality that this model has not, or guidance with one that it has.
     """
-    if plan.guidance != 1.0:
-        raise UnsupportedError(f"guidance is {plan.guidance:g}, this model can do 1 (off) only")
     if plan.quality not in QUALITIES:
         raise UnsupportedError(f"this model has no quality {plan.quality}")
+    if plan.guidance != 1.0 and plan.quality is not Quality.FAST:
+        raise UnsupportedError(
+            f"guidance is {plan.guidance:g}, quality {plan.quality} can do 1 (off) only: it draws "
+            "code by code, and each would be computed twice"
+        )
     return SamplingPlan(
         seed=plan.seed,
         teacher=plan.quality is not Quality.FAST,
         exact=plan.quality is Quality.EXACT,
         variation=plan.variation,
         temperature=plan.temperature,
+        guidance=plan.guidance,
         top_p=plan.top_p,
         top_k=plan.top_k,
         passes=plan.passes,
@@ -228,16 +281,27 @@ def sampling_plan_of(plan: Plan) -> SamplingPlan:
 
 
 def _refuse_unused(conditions: Conditions, model: str) -> None:
-    given = {
+    if conditions.lyrics is not None:
+        raise UnsupportedError(f"the model {model} cannot use: lyrics")
+    steering = {
         "suffix": conditions.suffix is not None,
-        "lyrics": conditions.lyrics is not None,
         "energy": bool(conditions.energy_per_bar),
         "density": bool(conditions.density_per_bar),
         "sections": bool(conditions.sections),
     }
-    names = [name for name, is_given in given.items() if is_given]
-    if names:
-        raise UnsupportedError(f"the model {model} cannot use: {', '.join(names)}")
+    names = [name for name, is_given in steering.items() if is_given]
+    if names and (conditions.stems or conditions.target is not StemKind.MIX):
+        raise UnsupportedError(
+            f"the model {model} composes no notes for a part or beside stems, so it cannot use: "
+            f"{', '.join(names)}"
+        )
+    for name in ("energy", "density"):
+        if name in names and not conditions.pulse:
+            raise InvalidRequestError(
+                f"{name} is given bar by bar, and no tempo map says where bars are: 0 tempo "
+                "changes, at least 1 is needed",
+                field="target.tempo_map",
+            )
 
 
 def _info_of(model: "StreamingGenerator") -> ModelInfo:

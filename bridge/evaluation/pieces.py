@@ -38,7 +38,7 @@ class Piece:
         notes: What sounds, at samples of the audio.
         stems: Its parts by kind.
         tempo_bpm: Quarter notes a minute; the first sample is on a beat.
-        beats_per_bar: Quarter notes in a bar.
+        meter: Numerator and denominator; the first sample begins a bar.
         repeated: Whether it was too short and is repeated: its truth is a copy of its prime.
     """
 
@@ -48,8 +48,14 @@ class Piece:
     notes: tuple[Note, ...] | None = None
     stems: Mapping[StemKind, Mono] = field(default_factory=dict[StemKind, Mono])
     tempo_bpm: float | None = None
-    beats_per_bar: float = 4.0
+    meter: tuple[int, int] = (4, 4)
     repeated: bool = False
+
+    @property
+    def beats_per_bar(self) -> float:
+        """Return the quarter notes in a bar."""
+        numerator, denominator = self.meter
+        return 4 * numerator / denominator
 
     @property
     def kind(self) -> str:
@@ -162,7 +168,7 @@ def load_piece(path: Path, least_samples: int) -> Piece:
         notes=read_midi(midi, ANALYSIS_RATE).notes if midi.is_file() else None,
         stems=_StemFiles(path / "stems"),
         tempo_bpm=labels.get("tempo"),
-        beats_per_bar=4 * numerator / denominator,
+        meter=(numerator, denominator),
     )
 
 

@@ -43,8 +43,10 @@ from bridge.ports import (
     Section,
     Stem,
     StemKind,
+    Suffix,
     Timing,
 )
+from bridge.transport import Meter, pulse_of, steady
 from model.bundle import Card, empty_bundle
 from model.generator import StreamingGenerator
 from model.shipped import TINY
@@ -122,7 +124,8 @@ def test_the_model_tells_what_it_can_do(tiny):
     assert (info.name, info.sample_rate, info.frame_samples) == (TINY.name, 44_100, 128)
     assert {"midi", "stems", "timing", "artist", "target:bass", "changes"} <= info.supports
     assert {"quality:fast", "quality:exact", "quality:teacher"} <= info.supports
-    assert not {"lyrics", "suffix", "guidance"} & info.supports
+    assert {"suffix", "energy", "density", "sections", "guidance"} <= info.supports
+    assert "lyrics" not in info.supports
     assert info.passes == TINY.student.passes
     assert (info.artists, info.licence) == (CARD.artists, CARD.licence)
 
@@ -167,19 +170,25 @@ def test_a_plan_keeps_every_number():
     assert sampling_plan_of(Plan(seed=0)).teacher is False
 
 
+SUFFIX = Suffix(start_sample=900, samples=np.zeros(2, np.float32))
+
+
 @pytest.mark.parametrize(
     ("conditions", "error", "words"),
     [
         (Conditions(labels=Labels(artist="nobody")), NotFoundError, "'nobody'.*bach"),
         (Conditions(labels=Labels(genre="polka")), NotFoundError, "'polka'.*chorale"),
-        (Conditions(suffix=np.zeros(2, np.float32)), UnsupportedError, "suffix"),
+        (Conditions(suffix=SUFFIX, target=StemKind.BASS), UnsupportedError, "for a part.*suffix"),
         (Conditions(lyrics="la"), UnsupportedError, "lyrics"),
-        (Conditions(energy_per_bar=(0.5,)), UnsupportedError, "energy"),
-        (Conditions(density_per_bar=(0.5,)), UnsupportedError, "density"),
+        (Conditions(energy_per_bar=(0.5,)), InvalidRequestError, "energy.*no tempo map"),
+        (Conditions(density_per_bar=(0.5,)), InvalidRequestError, "density.*no tempo map"),
         (
-            Conditions(sections=(Section(name="A", start_sample=0, end_sample=1),)),
+            Conditions(
+                sections=(Section(name="A", start_sample=0, end_sample=1),),
+                stems=(Stem(kind=StemKind.BASS, start_sample=0, samples=SUFFIX.samples),),
+            ),
             UnsupportedError,
-            "sections",
+            "beside stems.*sections",
         ),
     ],
 )
@@ -188,9 +197,39 @@ def test_what_the_model_cannot_use_is_named(conditions, error, words):
         known_of(conditions, counting_info(artists=("bach",), genres=("chorale",)))
 
 
-def test_a_plan_that_the_model_cannot_follow_is_refused():
-    with pytest.raises(UnsupportedError, match="guidance"):
-        sampling_plan_of(Plan(seed=0, guidance=2.0))
+def test_form_and_curves_become_numbers_of_the_model():
+    points = pulse_of(steady(44_100, 120, Meter(numerator=3), origin_sample=-500))
+    names = (("A", 0), ("B", 10), ("A", 20), ("C", 30), ("A", 40))
+    sections = tuple(
+        Section(name=name, start_sample=start, end_sample=start + 10, similarity=0.5)
+        for name, start in names
+    )
+    known = known_of(
+        Conditions(
+            pulse=points,
+            energy_per_bar=(0.0, 0.5, 1.0),
+            density_per_bar=(0.0, 0.5, 1.0),
+            sections=sections,
+            suffix=SUFFIX,
+        ),
+        counting_info(),
+    )
+    assert known.pulse.knots.tolist() == [[-500.0, 0.0, 0.0, 22_050.0, 3.0]]
+    assert (known.energy, known.density) == ((-12.0, 0.0, 12.0), (0.0, 2.0, 8.0))
+    assert known.curves_sample == -500
+    echoes = [(echo.start_sample, echo.end_sample, echo.source_sample) for echo in known.echoes]
+    assert echoes == [(20, 30, 0), (40, 50, 0)]
+    assert {echo.similarity for echo in known.echoes} == {0.5}
+    assert (known.suffix.start_sample, len(known.suffix.samples)) == (900, 2)
+    told = replace(Conditions(), pulse=points, curves_sample=77, energy_per_bar=(0.1,))
+    assert known_of(told, counting_info()).curves_sample == 77
+
+
+@pytest.mark.parametrize("quality", [Quality.TEACHER, Quality.EXACT])
+def test_a_plan_that_the_model_cannot_follow_is_refused(quality):
+    with pytest.raises(UnsupportedError, match=f"guidance is 2, quality {quality}"):
+        sampling_plan_of(Plan(seed=0, guidance=2.0, quality=quality))
+    assert sampling_plan_of(Plan(seed=0, guidance=2.0)).guidance == 2.0
 
 
 def test_an_error_takes_the_row_of_its_nearest_class():

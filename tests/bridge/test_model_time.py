@@ -12,10 +12,11 @@ from bridge.ports import (
     Section,
     Stem,
     StemKind,
+    Suffix,
     Timing,
 )
 from bridge.request import SAMPLE_RATES, Prime
-from bridge.transport import SampleMap
+from bridge.transport import Meter, SampleMap, Tempo, TempoMap, pulse_of
 
 MODEL_RATE = 44_100
 ANCHOR = 10_007
@@ -82,13 +83,45 @@ def test_the_place_in_the_song_moves_with_the_anchor(rate):
     assert found == Timing(total_samples=200 * MODEL_RATE, offset_samples=102 * MODEL_RATE)
 
 
-def test_sections_are_cut_at_the_anchor():
+def test_sections_keep_their_length_before_the_anchor_as_well():
     sections = (
         Section(name="A", start_sample=0, end_sample=ANCHOR),
         Section(name="B", start_sample=ANCHOR - 1, end_sample=ANCHOR + 9, similarity=0.5),
     )
     found = mapped(Conditions(sections=sections), MODEL_RATE).sections
-    assert found == (Section(name="B", start_sample=0, end_sample=9, similarity=0.5),)
+    assert found == (
+        Section(name="A", start_sample=-ANCHOR, end_sample=0),
+        Section(name="B", start_sample=-1, end_sample=9, similarity=0.5),
+    )
+
+
+@pytest.mark.parametrize("rate", SAMPLE_RATES)
+def test_pulse_curves_and_suffix_lie_where_they_lay_in_the_session(rate):
+    points = pulse_of(
+        TempoMap(
+            sample_rate=rate,
+            tempos=(Tempo(bpm=Fraction(97)), Tempo(bpm=Fraction(120), beat=Fraction(3))),
+            meters=(Meter(), Meter(numerator=7, denominator=8, beat=Fraction(8))),
+            origin_sample=ANCHOR - rate,
+        )
+    )
+    suffix = Suffix(start_sample=ANCHOR + 2 * rate, samples=sine(ANCHOR, rate, rate))
+    found = mapped(
+        Conditions(pulse=points, curves_sample=ANCHOR - rate, suffix=suffix), rate, ANCHOR
+    )
+    assert [(point.beat, point.bar, point.beats_per_bar) for point in found.pulse] == [
+        (0, 0, 4),
+        (3, 0.75, 4),
+        (8, 2, 3.5),
+    ]
+    assert [point.sample / MODEL_RATE for point in found.pulse] == pytest.approx(
+        [-1, 3 * 60 / 97 - 1, 3 * 60 / 97 - 1 + 2.5]
+    )
+    assert [point.samples_per_beat / MODEL_RATE for point in found.pulse] == pytest.approx(
+        [60 / 97, 0.5, 0.5]
+    )
+    assert (found.curves_sample, found.suffix.start_sample) == (-MODEL_RATE, 2 * MODEL_RATE)
+    assert found.suffix.samples.shape == (MODEL_RATE,)
 
 
 def test_all_else_is_passed_on_as_it_is():

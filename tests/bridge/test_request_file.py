@@ -11,10 +11,12 @@ from bridge.ports import (
     MidiPart,
     Note,
     Plan,
+    PulsePoint,
     Quality,
     Section,
     Stem,
     StemKind,
+    Suffix,
     Timing,
 )
 from bridge.request import Nothing, Prime, RenderRequest, StoredCodes, TakePoint
@@ -51,7 +53,9 @@ ALL = Conditions(
         Stem(kind=StemKind.DRUMS, start_sample=4, samples=NOISE[1]),
     ),
     target=StemKind.VOCALS,
-    suffix=NOISE[1, :9],
+    suffix=Suffix(start_sample=17, samples=NOISE[1, :9]),
+    pulse=(PulsePoint(sample=-0.5, beat=0, bar=0, samples_per_beat=24_000.25, beats_per_bar=3.5),),
+    curves_sample=5,
     energy_per_bar=(0.25, 1.0),
     density_per_bar=(0.5,),
     sections=(Section(name="A", start_sample=0, end_sample=9, similarity=0.1),),
@@ -92,13 +96,16 @@ def test_a_request_comes_back_as_it_was(source, conditions):
     assert again.conditions.midi == asked.conditions.midi
     assert again.conditions.target is asked.conditions.target
     assert again.conditions.sections == asked.conditions.sections
+    assert again.conditions.pulse == asked.conditions.pulse
+    assert again.conditions.curves_sample == asked.conditions.curves_sample
 
 
 def test_audio_comes_back_bit_for_bit():
     again = from_bytes(to_bytes(request()))
     np.testing.assert_array_equal(again.source.samples, NOISE)
     np.testing.assert_array_equal(again.conditions.stems[1].samples, NOISE[1])
-    np.testing.assert_array_equal(again.conditions.suffix, NOISE[1, :9])
+    np.testing.assert_array_equal(again.conditions.suffix.samples, NOISE[1, :9])
+    assert again.conditions.suffix.start_sample == 17
 
 
 def test_equal_requests_are_equal_bytes():

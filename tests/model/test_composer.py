@@ -20,6 +20,7 @@ from model.composer import (
     score_of,
     sure,
 )
+from model.conditioning.cues import CUES
 from model.conditioning.roll import DRUM_PROGRAM
 from model.shipped import TINY
 from tests.model.tiny import randomised
@@ -126,22 +127,29 @@ def steps_of(seed=0):
     return torch.rand(1, window, FEATURES, generator=torch.Generator().manual_seed(seed))
 
 
+def cues_of(seed=3):
+    window = TINY.composer.transformer.frames
+    return torch.rand(1, window, CUES, generator=torch.Generator().manual_seed(seed))
+
+
 def test_scores_follow_the_past_and_never_the_future(composer):
-    steps = steps_of()
-    before = composer(steps)
-    assert before.shape == (1, steps.shape[1], PITCHES, 3)
-    for changed in (0, 5, steps.shape[1] - 1):
-        other = steps.clone()
-        other[0, changed] = 1 - other[0, changed]
-        differs = (composer(other) - before).abs().amax((0, 2, 3)) > 1e-6
-        assert differs.tolist() == [step >= changed for step in range(steps.shape[1])]
+    given = [steps_of(), cues_of()]
+    before = composer(*given)
+    assert before.shape == (1, given[0].shape[1], PITCHES, 3)
+    for which in (0, 1):
+        for changed in (0, 5, given[0].shape[1] - 1):
+            other = [one.clone() for one in given]
+            other[which][0, changed] = 1 - other[which][0, changed]
+            differs = (composer(*other) - before).abs().amax((0, 2, 3)) > 1e-6
+            assert differs.tolist() == [step >= changed for step in range(len(differs))]
 
 
 @pytest.mark.parametrize("cuts", [(1, 2), (20, 21), (29, 31), ()], ids=str)
 def test_a_step_read_alone_is_scored_as_in_the_whole_window(composer, cuts):
     window = TINY.composer.transformer.frames
     steps = torch.rand(1, window, FEATURES, generator=torch.Generator().manual_seed(2))
-    whole, memory = composer(steps), ()
+    cues = cues_of()
+    whole, memory = composer(steps, cues), ()
     for first, last in pairwise((0, *cuts, window)):
-        made, memory = composer.go_on(steps[:, first:last], memory)
+        made, memory = composer.go_on(steps[:, first:last], cues[:, first:last], memory)
         torch.testing.assert_close(made, whole[:, last - 1], atol=1e-5, rtol=1e-5)

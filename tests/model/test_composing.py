@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from model.composer import HELD, HIT_KEYS, PITCHES, STRUCK, Voice, notes_of
-from model.composing import _counts, _held_from
-from model.values import StemAudio, nothing_known
+from model.composer import HELD, HIT_KEYS, PITCHES, STRUCK, Places, Voice, placed_notes
+from model.composing import _counts
+from model.conditioning.cues import onsets_of
+from model.values import Echo, StemAudio, SuffixAudio, nothing_known, steady_pulse
 from tests.model.tiny import (
     CHUNK,
     fed,
@@ -41,7 +42,9 @@ def test_the_first_step_composes_to_the_end_of_the_chunk_and_every_chunk_once(ge
         phases.append(step.phase)
         spans.append(state.known.composed_span)
     assert phases == ["notes", "top"] * 3
-    assert spans == [(SETTLED, chunk * CHUNK) for chunk in (3, 4, 5) for _ in range(2)]
+    # And half a step beyond, since a step's notes may begin half a step before it.
+    ahead = STEP // 2
+    assert spans == [(SETTLED, chunk * CHUNK + ahead) for chunk in (3, 4, 5) for _ in range(2)]
     assert state.known.notes_span is None
 
 
@@ -107,7 +110,7 @@ def test_given_notes_are_gone_on_with_and_the_gap_stays_unknown(generator, end):
     known = replace(nothing_known(), notes=GIVEN, notes_span=(0, end))
     state = grown(generator, begun(generator, known), plan(), 4 * CHUNK)
     first = max(end, SETTLED)
-    assert state.known.spans() == ((0, end), (first, 4 * CHUNK))
+    assert state.known.spans() == ((0, end), (first, 4 * CHUNK + STEP // 2))
     assert np.array_equal(state.known.notes[: len(GIVEN)], GIVEN)
     assert state.known.notes[len(GIVEN) :, 0].min() >= first
 
@@ -141,9 +144,14 @@ def test_what_is_held_at_the_first_step_sounds_from_the_splice_on():
     """No hole between the prime's last note and the first step composed."""
     score = np.zeros((3, PITCHES), np.int8)
     score[:2, 60], score[0, 62], score[0, 1] = HELD, STRUCK, STRUCK
-    made = notes_of(score, 10 * STEP, Voice(step_samples=STEP))
-    moved = _held_from(made, score, 10 * STEP, 10 * STEP - 700)
-    assert {row[2]: (row[0], row[1]) for row in moved.tolist()} == {
+    places = Places(
+        onsets=np.arange(10, 13) * STEP,
+        velocities=np.full(3, 82),
+        start_sample=10 * STEP - 700,
+        end_sample=13 * STEP,
+    )
+    made = placed_notes(score, places, Voice(step_samples=STEP))
+    assert {row[2]: (row[0], row[1]) for row in made.tolist()} == {
         60: (10 * STEP - 700, 12 * STEP),
         62: (10 * STEP, 11 * STEP),
         HIT_KEYS[1]: (10 * STEP, 11 * STEP),
@@ -154,3 +162,168 @@ def test_so_many_are_struck_as_the_chances_say_together():
     chances = np.array([0.5, 0.0, 0.25, 1.0])
     assert _counts(chances)[:5] == pytest.approx([0, 0.375, 0.5, 0.125, 0])
     assert _counts(np.full(128, 0.5)).sum() == pytest.approx(1)
+
+
+BEAT = 60 / 132 * 44_100
+PULSE = steady_pulse(BEAT, 3.0)
+
+
+def off_grid(samples):
+    """Return how far samples lie from sixteenths and triplets of eighths, in samples."""
+    lines = [np.abs(samples - np.rint(samples * n / BEAT) * BEAT / n) for n in (4, 3)]
+    return np.min(lines, axis=0)
+
+
+def near_grid(step):
+    """Return whether a line of the grid lies within half a step."""
+    return off_grid(np.arange(step * STEP - STEP // 2, step * STEP + STEP // 2)).min() <= 0.5
+
+
+def test_where_a_tempo_is_known_notes_begin_on_its_grid(generator):
+    free = grown(generator, fed(generator, sound(PRIME)), plan(), 5 * CHUNK)
+    starts = free.known.notes[:, 0]
+    assert (starts[starts > SETTLED] % STEP == 0).all()
+    known = replace(nothing_known(), pulse=PULSE)
+    state = grown(generator, fed(generator, sound(PRIME), known), plan(), 5 * CHUNK)
+    onsets = np.unique(state.known.notes[:, 0])
+    onsets = onsets[onsets > SETTLED]
+    steps = (onsets + STEP // 2) // STEP
+    placed = [near_grid(step) for step in steps.tolist()]
+    assert 5 < sum(placed) < len(placed)
+    assert (off_grid(onsets[placed]) <= 0.5).all()
+    assert (np.delete(onsets, np.flatnonzero(placed)) % STEP == 0).all()
+    # A note that begins before the chunk's end is known when its codes are made.
+    assert (np.abs(onsets - steps * STEP) <= STEP // 2).all()
+    early = [row for row in onsets.tolist() if row < 4 * CHUNK]
+    before = grown(generator, fed(generator, sound(PRIME), known), plan(), 4 * CHUNK)
+    mine = before.known.notes[:, 0]
+    assert sorted({*mine[(mine > SETTLED) & (mine < 4 * CHUNK)].tolist()}) == early
+
+
+def test_every_step_has_one_place_and_places_rise():
+    for pulse in (PULSE, steady_pulse(60 / 231 * 44_100, 4.0), None):
+        steps = np.arange(-40, 400)
+        onsets = onsets_of(pulse, steps)
+        assert ((onsets + STEP // 2) // STEP == steps).all()
+
+
+def test_a_bar_s_energy_is_its_notes_velocity(generator):
+    known = replace(
+        nothing_known(),
+        pulse=steady_pulse(CHUNK / 2, 2.0),
+        curves_sample=3 * CHUNK,
+        energy=(-12.0, 12.0, 0.0),
+    )
+    state = grown(generator, fed(generator, sound(PRIME), known), plan(), 8 * CHUNK)
+    notes = state.known.notes
+    assert {bar: set(notes[notes[:, 0] // CHUNK == bar, 3].tolist()) for bar in range(3, 7)} == {
+        3: {41},
+        4: {127},
+        5: {82},
+        6: {82},
+    }
+
+
+def louder(bundle, cue_gain):
+    """Return the bundle with a composer that heeds what it is told more, or not at all."""
+    with torch.no_grad():
+        bundle.composer.cue.weight.mul_(cue_gain)
+        bundle.composer.pitchwise.weight.mul_(cue_gain)
+    return bundle
+
+
+def struck(notes):
+    """Return step and pitch of every note, in order."""
+    return sorted(zip(((notes[:, 0] + STEP // 2) // STEP).tolist(), notes[:, 2], strict=True))
+
+
+CHANGES = {
+    "metre": {"pulse": PULSE},
+    "density": {"density": (2.0,) * 9},
+    "energy": {"energy": (6.0,) * 9},
+    "suffix": {"suffix": SuffixAudio(start_sample=9 * CHUNK, samples=sound(STEP * 12, seed=4))},
+    "section": {
+        "echoes": (
+            Echo(
+                start_sample=3 * CHUNK,
+                end_sample=9 * CHUNK,
+                source_sample=CHUNK // 2,
+                similarity=0.5,
+            ),
+        )
+    },
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_what_is_told_changes_the_scores_where_the_weights_heed_it(name):
+    told, untold = replace(nothing_known(), **CHANGES[name]), nothing_known()
+    if name in ("density", "energy"):
+        told, untold = (replace(known, pulse=PULSE) for known in (told, untold))
+
+    def composed(gain, known):
+        generator = tiny_generator(louder(tiny_bundle(), gain))
+        state = grown(generator, fed(generator, sound(PRIME), known), plan(), 5 * CHUNK)
+        return struck(state.known.notes)
+
+    deaf, heeding = ([composed(gain, known) for known in (untold, told)] for gain in (0.0, 1.0))
+    assert heeding[0] != heeding[1]
+    # What comes back is besides not weighed by the key.
+    assert (deaf[0] == deaf[1]) is (name != "section")
+
+
+@pytest.mark.parametrize("guidance", [0.0, 2.5])
+def test_guidance_leads_away_from_what_nobody_told(guidance):
+    known = replace(nothing_known(), pulse=PULSE, **CHANGES["density"])
+    generator = tiny_generator(tiny_bundle())
+
+    def notes(known, guidance):
+        chosen = plan(guidance=guidance)
+        return grown(generator, fed(generator, sound(PRIME), known), chosen, 5 * CHUNK).known.notes
+
+    plain, led = notes(known, 1.0), notes(known, guidance)
+    assert not np.array_equal(plain, led)
+    if guidance == 0:
+        # Only the places are the pulse's, the notes are those of who was told nothing.
+        assert struck(led) == struck(notes(nothing_known(), 1.0))
+
+
+def test_a_section_comes_back_note_for_note_where_the_weights_copy():
+    bundle = louder(tiny_bundle(), 0.0)
+    with torch.no_grad():
+        # Sounding again is as good as held, struck again as struck; else silence.
+        bundle.composer.pitchwise.weight[:, :2] = torch.tensor([[-9.0, 0], [0, 9], [9, -9]])
+        bundle.composer.pitchwise.weight[0, 4] = 9.0
+    generator = tiny_generator(bundle)
+    known = replace(
+        nothing_known(),
+        echoes=(
+            Echo(
+                start_sample=6 * CHUNK,
+                end_sample=9 * CHUNK,
+                source_sample=3 * CHUNK,
+                similarity=1.0,
+            ),
+        ),
+    )
+    state = grown(generator, fed(generator, sound(PRIME), known), plan(), 9 * CHUNK)
+    notes = state.known.notes
+    starts = notes[:, 0]
+    source = notes[(starts > 3 * CHUNK) & (starts < 6 * CHUNK - STEP)]
+    again = notes[(starts > 6 * CHUNK) & (starts < 9 * CHUNK - STEP)]
+    assert len(source) > 3
+    assert struck(again - [3 * CHUNK, 0, 0, 0, 0, 0]) == struck(source)
+
+
+def test_a_state_is_stored_with_all_that_was_told(generator):
+    known = replace(nothing_known(), pulse=PULSE, curves_sample=-77)
+    for change in CHANGES.values():
+        known = replace(known, **change)
+    state = fed(generator, sound(PRIME), known)
+    again = generator.restore(state.to_bytes())
+    assert again.known.curves_sample == -77
+    assert again.known.echoes == known.echoes
+    assert (again.known.energy, again.known.density) == (known.energy, known.density)
+    ours, theirs = (grown(generator, one, plan(), 4 * CHUNK) for one in (state, again))
+    assert np.array_equal(ours.codes, theirs.codes)
+    assert np.array_equal(ours.known.notes, theirs.known.notes)
