@@ -9,6 +9,7 @@ is how the processor's convolutions are fastest.
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import partial
 from math import ceil
 from typing import TypeVar
@@ -43,12 +44,14 @@ class Layer:
         ahead: Frames of the future that it needs.
         stride: Input frames that make one output.
         run: Returns outputs for the inputs between `behind` and `ahead`.
+        faster: Outputs that one input makes.
     """
 
     behind: int
     ahead: int
     stride: int
     run: Callable[[Piece], Piece]
+    faster: int = 1
 
 
 def encode_latents(level: Level, audio: Iterable[MonoBatch]) -> Iterator[Latents]:
@@ -56,7 +59,7 @@ def encode_latents(level: Level, audio: Iterable[MonoBatch]) -> Iterator[Latents
 
     Samples beyond whole frames are dropped, as they are of the whole.
     """
-    layers = [one for block in level.encoder for one in _encoder(_as(block, EncoderBlock))]
+    layers = encoder_layers(level)
     signal = (piece[:, None, None].to(level.dtype) for piece in _in_frames(audio, level.hop))
     for made in _in_pieces(layers, signal):
         yield made[:, :, 0].float()
@@ -76,6 +79,47 @@ def decode(level: Level, codes: Iterable[Codes]) -> Iterator[MonoBatch]:
     signal = (level.quantizer.decode(piece)[:, :, None].to(level.dtype) for piece in codes)
     for made in _in_pieces([*layers, _conv(level.out)], signal):
         yield made[:, 0, 0].float()
+
+
+def encoder_layers(level: Level) -> list[Layer]:
+    """Return the steps from samples to latents."""
+    return [one for block in level.encoder for one in _encoder(_as(block, EncoderBlock))]
+
+
+def decoder_layers(level: Level) -> list[Layer]:
+    """Return the steps from latents to samples.
+
+    The last two are linear with nothing between, and so become one, which spares most of the
+    work; but for rounding the result is the same from a stream's third sample on.
+    """
+    blocks = [_as(block, DecoderBlock) for block in level.decoder]
+    layers = [one for block in blocks for one in _decoder(block)]
+    return [*layers[:-1], _up_and_out(_as(blocks[-1].ups[-1], Up), level.out)]
+
+
+def reach_of(layers: Sequence[Layer]) -> tuple[Fraction, Fraction]:
+    """Return how far before and after its own place an output hears, in the chain's inputs."""
+    behind, ahead, inputs = Fraction(0), Fraction(0), Fraction(1)
+    for layer in layers:
+        behind, ahead = behind + layer.behind * inputs, ahead + layer.ahead * inputs
+        inputs *= Fraction(layer.stride, layer.faster)
+    return behind, ahead
+
+
+def in_window(layers: Sequence[Layer], window: Piece, *, begins: bool, ends: bool) -> Piece:
+    """Return what a chain of layers makes of a window of a signal, as far as it can be known.
+
+    Where the signal `begins` or `ends` with the window there is silence beyond; else outputs that
+    depend on what lies beyond are left out, layer by layer.
+    """
+    piece = window.contiguous(memory_format=torch.channels_last)
+    for layer in layers:
+        before = [_silence(piece, layer.behind)] if begins else []
+        after = [_silence(piece, layer.ahead)] if ends else []
+        heard = torch.cat([*before, piece, *after], dim=-1) if before or after else piece
+        ready = (heard.shape[-1] - layer.behind - layer.ahead) // layer.stride
+        piece = layer.run(heard[..., : layer.behind + ready * layer.stride + layer.ahead])
+    return piece
 
 
 def decode_reach_frames(codec: CodecConfig, level: int) -> int:
@@ -161,20 +205,62 @@ def _decoder(block: DecoderBlock) -> Iterator[Layer]:
 
 
 def _conv(layer: Conv) -> Layer:
-    return Layer(*_reach(layer), 1, partial(_convolved, conv=layer.conv))
+    return Layer(*_reach(layer), 1, _convolution(layer.conv))
 
 
 def _down(layer: Down) -> Layer:
-    return Layer(*_reach(layer), layer.conv.stride[0], partial(_convolved, conv=layer.conv))
+    return Layer(*_reach(layer), layer.conv.stride[0], _convolution(layer.conv))
 
 
 def _unit(layer: ResidualUnit) -> Layer:
-    return Layer(*_reach(layer.dilated), 1, partial(_refined, unit=layer))
+    dilated, pointwise = _convolution(layer.dilated.conv), _convolution(layer.pointwise)
+    run = partial(_refined, unit=layer, dilated=dilated, pointwise=pointwise)
+    return Layer(*_reach(layer.dilated), 1, run)
+
+
+def _convolution(conv: nn.Conv1d) -> Callable[[Piece], Piece]:
+    return partial(_convolved, conv=conv, weight=_frames_first(conv.weight.detach().unsqueeze(2)))
+
+
+def _frames_first(weight: Tensor) -> Tensor:
+    """Return weights as they lie in memory beside pieces, lest each call turn them round."""
+    return weight.contiguous(memory_format=torch.channels_last)
 
 
 def _up(layer: Up) -> Layer:
     ahead = 1 if _inside(layer.conv) else 0
-    return Layer(1, ahead, 1, partial(_widened, conv=layer.conv, weight=_by_phase(layer.conv)))
+    weight = _frames_first(_by_phase(layer.conv))
+    run = partial(_widened, conv=layer.conv, weight=weight)
+    return Layer(1, ahead, 1, run, layer.stride)
+
+
+def _up_and_out(up: Up, out: Conv) -> Layer:
+    """Return the last transposed convolution and the map to one channel after it as one step.
+
+    A sample at phase r of a frame hears `out`'s last taps: phases r - 2, r - 1 and r, of which
+    those below 0 belong to the frame before.
+    """
+    assert up.conv.bias is not None
+    assert out.conv.bias is not None
+    weights = _by_phase(up.conv).float().squeeze(2)
+    by_phase = weights.reshape(up.stride, up.conv.out_channels, *weights.shape[1:])
+    taps = out.conv.weight[0].float()
+    made = by_phase.new_zeros(up.stride, up.conv.in_channels, 3)
+    for phase in range(up.stride):
+        for tap in range(taps.shape[1]):
+            at = phase - 2 + tap
+            heard = slice(0, 2) if at < 0 else slice(1, 3)
+            reached = by_phase[at % up.stride]
+            made[phase, :, heard] += (taps[:, tap, None, None] * reached).sum(0)
+    bias = out.conv.bias + taps.sum(1) @ up.conv.bias.float()
+    weight = _frames_first(made.unsqueeze(2).to(up.conv.weight.dtype))
+    run = partial(_sampled, weight=weight, bias=bias.repeat(up.stride).to(weight.dtype))
+    return Layer(2, 0, 1, run, up.stride)
+
+
+def _sampled(heard: Piece, weight: Tensor, bias: Tensor) -> Piece:
+    """Return `stride` samples for each input, in one channel."""
+    return F.conv2d(heard, weight, bias).permute(0, 2, 3, 1).flatten(2).unsqueeze(1)
 
 
 def _by_phase(conv: nn.ConvTranspose1d) -> Tensor:
@@ -206,18 +292,22 @@ def _inside(conv: nn.Conv1d | nn.ConvTranspose1d) -> int:
     return conv.padding[0]
 
 
-def _convolved(heard: Piece, conv: nn.Conv1d) -> Piece:
-    weight = conv.weight.unsqueeze(2)
+def _convolved(heard: Piece, conv: nn.Conv1d, weight: Tensor) -> Piece:
     return F.conv2d(
         heard, weight, conv.bias, stride=(1, conv.stride[0]), dilation=(1, conv.dilation[0])
     )
 
 
-def _refined(heard: Piece, unit: ResidualUnit) -> Piece:
+def _refined(
+    heard: Piece,
+    unit: ResidualUnit,
+    dilated: Callable[[Piece], Piece],
+    pointwise: Callable[[Piece], Piece],
+) -> Piece:
     behind, ahead = _reach(unit.dilated)
-    hidden = F.relu_(_convolved(F.relu(heard), unit.dilated.conv))
+    hidden = F.relu_(dilated(F.relu(heard)))
     own = heard[..., behind : heard.shape[-1] - ahead]
-    return torch.add(own, _convolved(hidden, unit.pointwise), alpha=unit.scale)
+    return torch.add(own, pointwise(hidden), alpha=unit.scale)
 
 
 def _widened(heard: Piece, conv: nn.ConvTranspose1d, weight: Tensor) -> Piece:

@@ -33,11 +33,15 @@ from model.tones import (
 
 Latents = Float[Tensor, "batch frames latents"]
 Gates = Float[Tensor, "batch frames pitches"]
-Signal = Float[Tensor, "batch width frames"]
+Signal = Float[Tensor, "batch _ width"]
+"""Frames, of which a unit may skip some."""
 Memory = Float[Tensor, "batch steps features"]
+Pairs = Float[Tensor, "batch steps_and_nothing pair"]
 
 KERNEL = 7
 RECALLS = 2
+WINDOWS_REACH = 2
+"""Frames on each side whose windows reach into a frame's own samples."""
 NOTE_LOOKAHEAD = 1
 FILTER_LOOKAHEAD = 2
 HEARD_FROM = 0.4
@@ -57,10 +61,15 @@ class Unit(nn.Module):
         nn.init.zeros_(self.leave.bias)
         self.padding = (KERNEL - 1 - lookahead, lookahead)
 
-    def forward(self, x: Signal) -> Signal:
-        """Return the refined signal."""
-        mixed = self.depthwise(F.pad(x, self.padding)).transpose(1, 2)
-        return x + self.leave(F.gelu(self.enter(self.norm(mixed)))).transpose(1, 2)
+    def forward(self, x: Signal, skipped: int = 0) -> Signal:
+        """Return the refined frames; of the first ones `skipped`, which are only looked at."""
+        behind, ahead = self.padding
+        padded = F.pad(x, (0, 0, behind - skipped, ahead))
+        # Frames lie before channels, as the maps want them, so the convolution has a second axis.
+        seen = padded.transpose(1, 2).unsqueeze(2)
+        weight, bias = self.depthwise.weight.unsqueeze(2), self.depthwise.bias
+        mixed = F.conv2d(seen, weight, bias, groups=len(weight)).squeeze(2).transpose(1, 2)
+        return x[:, skipped:] + self.leave(F.gelu(self.enter(self.norm(mixed))))
 
 
 class Recall(nn.Module):
@@ -85,18 +94,20 @@ class Recall(nn.Module):
     def forward(
         self,
         x: Float[Tensor, "batch frames width"],
-        memory: Memory,
-        given: Bool[Tensor, "batch steps"],
+        pairs: Pairs,
+        given: Bool[Tensor, "batch steps"] | None,
     ) -> Float[Tensor, "batch frames width"]:
-        """Return the frames, each with what it recalls."""
-        pairs = torch.cat(
-            [self.nothing.to(memory).expand(len(memory), 1, -1), self.read(memory)], dim=1
-        )
+        """Return the frames, each with what it recalls; all steps are given if none is named."""
         keys, values = (self._split(part) for part in pairs.chunk(2, dim=-1))
-        sees = F.pad(given, (1, 0), value=True)[:, None, None]
+        sees = None if given is None else F.pad(given, (1, 0), value=True)[:, None, None]
         queries = self._split(self.query(self.norm(x)))
         mixed = F.scaled_dot_product_attention(queries, keys, values, attn_mask=sees)
         return x + self.leave(mixed.transpose(1, 2).flatten(2))
+
+    def pairs(self, memory: Memory) -> Pairs:
+        """Return keys and values side by side: of the learnt answer, then of each step."""
+        nothing = self.nothing.to(memory).expand(len(memory), 1, -1)
+        return torch.cat([nothing, self.read(memory)], dim=1)
 
     def _split(
         self, x: Float[Tensor, "batch any inner"]
@@ -121,8 +132,7 @@ class Ear(nn.Module):
 
     def forward(self, latents: Latents) -> Gates:
         """Return a logit for each frame and pitch."""
-        hidden = self.units(self.enter(latents).transpose(1, 2))
-        return self.leave(hidden.transpose(1, 2))
+        return self.leave(self.units(self.enter(latents)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -138,12 +148,14 @@ class Material:
     """The codec's decoding of the same frames; None where it is used nowhere."""
     trusted: Bool[Tensor, "batch frames"]
     """Where the decoding is used."""
-    memory: Memory
-    """`listening.step_spectra` of the recorded section."""
-    remembered: Bool[Tensor, "batch steps"]
-    """Which of its steps there are."""
+    memory: Memory | tuple[Pairs, ...]
+    """`listening.step_spectra` of the recorded section, or what `Finisher.read` made of it."""
+    remembered: Bool[Tensor, "batch steps"] | None
+    """Which of its steps there are; None: all."""
     balance: Float[Tensor, "batch bins"] | None = None
     """What multiplies the amplitude of each bin in drawn frames."""
+    wanted: tuple[int, int] | None = None
+    """The frames whose samples are wanted, first and end; None: all."""
 
 
 class Finisher(nn.Module):
@@ -194,55 +206,105 @@ class Finisher(nn.Module):
         """Return a logit for each frame and pitch, from codes alone."""
         return self.ear(self.codebook[codes].to(self.dtype)).float()
 
+    def read(self, memory: Memory) -> tuple[Pairs, ...]:
+        """Return what a memory gives to recall; the same for every stretch that recalls it."""
+        memory = memory.to(self.dtype)
+        return tuple(recall.pairs(memory) for recall in self._recalls())
+
     def forward(self, given: Material, first_frame: int) -> Float[Tensor, "batch samples"]:
-        """Return `hop` samples for each code frame; the ends miss their outer neighbours.
+        """Return `hop` samples for each frame wanted; the ends miss their outer neighbours.
 
         `first_frame` places the stretch on the anchor's grid, for phases.
         """
+        hop, frames = self.config.hop_samples, given.codes.shape[1]
+        first, end = given.wanted or (0, frames)
+        kept = max(0, first - WINDOWS_REACH), min(frames, end + WINDOWS_REACH)
+        tones = self._tones(given, first_frame)
+        gains = self._gains(tones, given, kept)
+        made = self._sounded(tones[:, :, slice(*kept)], gains, first_frame + kept[0])
+        if given.decoded is not None:
+            trust = given.trusted[:, slice(*kept)].unsqueeze(-1)
+            decoded = given.decoded[:, kept[0] * hop : kept[1] * hop]
+            made = made + self._shaped(decoded, gains[..., -BANDS:] * trust)
+        return made[:, (first - kept[0]) * hop : (end - kept[0]) * hop]
+
+    def _tones(
+        self, given: Material, first_frame: int
+    ) -> Complex[Tensor, "batch registers frames bins"]:
         size, hop = self.config.transform_samples, self.config.hop_samples
-        tones = _spectrum(
-            harmonic_frames(given.played[..., :PITCHES], first_frame, size=size, hop=hop)
-            * self.window
-        )
-        noise = noise_frames(given.codes.shape[1], first_frame, size=size, hop=hop).to(self.window)
-        loudness = (tones.abs() + 1e-4).log().movedim(1, 2).flatten(2)
+        frames = harmonic_frames(given.played[..., :PITCHES], first_frame, size=size, hop=hop)
+        return _spectrum(frames * self.window)
+
+    def _gains(
+        self,
+        tones: Complex[Tensor, "batch registers frames bins"],
+        given: Material,
+        kept: tuple[int, int],
+    ) -> Float[Tensor, "batch kept gains"]:
+        """Return every source's amplitudes in the frames that are kept."""
+        magnitude = (tones.real.square() + tones.imag.square()).sqrt()
+        loudness = (magnitude + 1e-4).log().movedim(1, 2).flatten(2)
         drawn = given.drawn.unsqueeze(-1).to(given.played)
         x = torch.cat([self.codebook[given.codes], given.played, drawn, loudness], dim=-1)
-        x = self.norm(self._refined(self.enter(x.to(self.dtype)), given))
-        gains = self._balanced(self.leave(x).float().clamp(-12, 6).exp(), given)
-        bands = size // 2 + 1
-        shape = *gains.shape[:2], REGISTERS + 1, bands
+        x = self.norm(self._refined(self.enter(x.to(self.dtype)), given, kept))
+        gains = self.leave(x).float().clamp(-12, 6).exp()
+        return self._balanced(gains, given.drawn[:, slice(*kept)], given.balance)
+
+    def _sounded(
+        self,
+        tones: Complex[Tensor, "batch registers kept bins"],
+        gains: Float[Tensor, "batch kept gains"],
+        first_frame: int,
+    ) -> Float[Tensor, "batch samples"]:
+        """Return tones and noise, each with its gains."""
+        size, hop = self.config.transform_samples, self.config.hop_samples
+        shape = *gains.shape[:2], REGISTERS + 1, size // 2 + 1
         by_source = gains[..., :-BANDS].reshape(shape).transpose(1, 2)
+        noise = noise_frames(gains.shape[1], first_frame, size=size, hop=hop).to(self.window)
         spectrum = (tones * by_source[:, :REGISTERS]).sum(1)
         spectrum = spectrum + _spectrum(noise * self.window) * by_source[:, REGISTERS]
-        made = self._overlap_add(_audio(spectrum, size) * self.window)
-        if given.decoded is None:
-            return made
-        trust = given.trusted.unsqueeze(-1)
-        return made + self._shaped(given.decoded, gains[..., -BANDS:] * trust)
+        return self._overlap_add(_audio(spectrum, size) * self.window)
 
     def _balanced(
-        self, gains: Float[Tensor, "batch frames gains"], given: Material
-    ) -> Float[Tensor, "batch frames gains"]:
-        if given.balance is None:
+        self,
+        gains: Float[Tensor, "batch kept gains"],
+        drawn: Bool[Tensor, "batch kept"],
+        balance: Float[Tensor, "batch bins"] | None,
+    ) -> Float[Tensor, "batch kept gains"]:
+        if balance is None:
             return gains
         edges = [round(e * self.config.transform_samples / SAMPLE_RATE) for e in BAND_EDGES_HZ]
-        broad = [part.mean(1) for part in given.balance.tensor_split(edges, dim=1)]
-        sources = given.balance.repeat(1, REGISTERS + 1)
+        broad = [part.mean(1) for part in balance.tensor_split(edges, dim=1)]
+        sources = balance.repeat(1, REGISTERS + 1)
         factors = torch.cat([sources, torch.stack(broad, dim=1)], dim=1).unsqueeze(1)
-        return torch.where(given.drawn.unsqueeze(-1), gains * factors, gains)
+        return torch.where(drawn.unsqueeze(-1), gains * factors, gains)
 
     def _refined(
-        self, x: Float[Tensor, "batch frames width"], given: Material
-    ) -> Float[Tensor, "batch frames width"]:
-        """Return what the units make of the frames; a recall before the first and in the middle."""
+        self, x: Float[Tensor, "batch frames width"], given: Material, kept: tuple[int, int]
+    ) -> Float[Tensor, "batch kept width"]:
+        """Return what the units make of the frames; a recall before the first and in the middle.
+
+        Frames before the kept ones are refined only as far as later units look at them.
+        """
+        memory = self.read(given.memory) if isinstance(given.memory, Tensor) else given.memory
         turns = {index * (len(self.units) // RECALLS): index for index in range(RECALLS)}
-        for index, unit in enumerate(self.units):
+        spare = min(kept[0], sum(unit.padding[0] for unit in self._units()))
+        x = x[:, kept[0] - spare :]
+        for index, unit in enumerate(self._units()):
             if index in turns:
-                memory = given.memory.to(x.dtype)
-                x = self.recalls[turns[index]](x, memory, given.remembered)
-            x = unit(x.transpose(1, 2)).transpose(1, 2)
+                turn = turns[index]
+                x = self._recalls()[turn](x, memory[turn], given.remembered)
+            skipped = min(spare, unit.padding[0])
+            spare -= skipped
+            # Only the first unit looks ahead: what lies there is needed no more.
+            x = unit(x, skipped)[:, : spare + kept[1] - kept[0]]
         return x
+
+    def _units(self) -> list[Unit]:
+        return [unit for unit in self.units if isinstance(unit, Unit)]
+
+    def _recalls(self) -> list[Recall]:
+        return [recall for recall in self.recalls if isinstance(recall, Recall)]
 
     def _shaped(
         self, decoded: Float[Tensor, "batch samples"], gains: Float[Tensor, "batch frames bands"]
@@ -262,11 +324,13 @@ class Finisher(nn.Module):
         self, frames: Float[Tensor, "batch frames transform"]
     ) -> Float[Tensor, "batch samples"]:
         size, hop = self.config.transform_samples, self.config.hop_samples
-        count = frames.shape[1]
-        length = (count - 1) * hop + size
-        audio = F.fold(frames.transpose(1, 2), (1, length), (1, size), stride=(1, hop)).flatten(1)
+        count, parts = frames.shape[1], size // hop
+        pieces = frames.reshape(len(frames), count, parts, hop)
+        audio = frames.new_zeros(len(frames), count + parts - 1, hop)
+        for part in range(parts):
+            audio[:, part : part + count] += pieces[:, :, part]
         margin = (size - hop) // 2
-        return audio[:, margin : margin + count * hop] * (2 * hop / size)
+        return audio.flatten(1)[:, margin : margin + count * hop] * (2 * hop / size)
 
 
 def _spectrum(frames: Float[Tensor, "*axes samples"]) -> Complex[Tensor, "*axes bins"]:

@@ -1,32 +1,37 @@
 """Codes to audio in canonical blocks: the same samples whoever asks, in whatever order."""
 
+import hashlib
 from dataclasses import dataclass, replace
+from math import ceil
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float32, Int
+from jaxtyping import Bool, Float, Float32
 from torch import Tensor
 from torch.nn.functional import pad
 
 from model.bands import balance
 from model.bundle import TOP, Bundle
+from model.chunked import decoder_layers, in_window, reach_of
 from model.conditioning.roll import DRUM_PROGRAM, ROLL_FRAME_SAMPLES, played_of
-from model.finisher import Material, played_by_ear
+from model.finisher import Material, Pairs, played_by_ear
 from model.grid import (
     DECODER_AFTER_FRAMES,
     DECODER_BEFORE_FRAMES,
     LEAD_FRAMES,
-    TOP_DECODER_BEFORE_FRAMES,
     Grid,
 )
 from model.inputs import Inputs
 from model.listening import STEP_SAMPLES
+from model.memo import Memo
 from model.state import Codes, Spectra, TimelineState
 from model.values import Known
 
 ALONE_SAMPLES = 4 * 44_100
 RECALLED_STEPS = 172
 """The last 8 s of the prime, as far back as the finisher learnt to recall."""
+READ_BYTES = 16 * 2**20
+"""For what the finisher reads in spectra: of some tens of timelines."""
 Mono = Float32[np.ndarray, " samples"]
 Played = Float[Tensor, "1 frames played"]
 
@@ -46,6 +51,9 @@ class Finishing:
         self._bundle = bundle
         self._grid = grid
         self._inputs = inputs
+        self._decoder = decoder_layers(bundle.codec.level(TOP))
+        self._decoder_reach = reach_of(self._decoder)
+        self.read: Memo[tuple[Pairs, ...]] = Memo(READ_BYTES, _nbytes)
 
     @property
     def block_samples(self) -> int:
@@ -90,7 +98,7 @@ class Finishing:
 
         Frames from `drawn_from` on are treated as made by a sampler.
         """
-        first, frames = span[0], span[1] - span[0]
+        first = span[0]
         end = span[1] + self._grid.finisher_after_frames
         start = max(0, first - self._grid.filter_before_frames)
         played, told = self._told(known, start, min(end, len(codes)) - start)
@@ -107,26 +115,46 @@ class Finishing:
         # Where drums play alone there is no tune, and the noise is what is wanted.
         alone = _drums_alone(known, first * self._grid.frame_samples)
         trusted = ~(drawn & told) | torch.full_like(told, alone)
-        memory = torch.as_tensor(like.recalled.astype(np.float32))[None]
+        decoded = None
+        if trusted.any():
+            decoded = self._decoded(codes, span, (start, start + seen.shape[1]))
         material = Material(
             codes=seen,
             played=played,
             drawn=drawn,
-            decoded=self._decoded(seen, first - start) if trusted.any() else None,
+            decoded=decoded,
             trusted=trusted,
-            memory=memory,
-            remembered=torch.ones(memory.shape[:2], dtype=torch.bool),
+            memory=self._read(like.recalled),
+            remembered=None,
             balance=like.balance,
+            wanted=(first - start, span[1] - start),
         )
-        made = self._bundle.finisher(material, start)
-        offset = (first - start) * self._grid.frame_samples
-        return made[0, offset : offset + frames * self._grid.frame_samples].numpy()
+        return self._bundle.finisher(material, start)[0].numpy()
 
-    def _decoded(self, seen: Int[Tensor, "1 frames"], first: int) -> Float[Tensor, "1 samples"]:
-        """Return the codec's decoding; what lies further before the block than it sees is 0."""
-        skipped = max(0, first - TOP_DECODER_BEFORE_FRAMES)
-        decoded = self._bundle.codec.level(TOP).decode(seen[:, skipped:]).float()
-        return pad(decoded, (skipped * self._grid.frame_samples, 0))
+    def _read(self, recalled: Spectra) -> tuple[Pairs, ...]:
+        """Return what the finisher reads in spectra: blocks after the prime all recall the same."""
+        key = hashlib.sha256(recalled.tobytes()).digest()
+        memory = torch.as_tensor(recalled.astype(np.float32))[None]
+        return self.read.of(key, lambda: self._bundle.finisher.read(memory))
+
+    def _decoded(
+        self, codes: Codes, span: tuple[int, int], seen: tuple[int, int]
+    ) -> Float[Tensor, "1 samples"]:
+        """Return the codec's decoding of a span of frames, and of one more on each side.
+
+        It lies within what is seen; what is seen beyond is 0.
+        """
+        level, hop = self._bundle.codec.level(TOP), self._grid.frame_samples
+        behind, ahead = self._decoder_reach
+        first, last = span[0] - 1 - ceil(behind), span[1] + 1 + ceil(ahead)
+        given = torch.as_tensor(codes[max(0, first) : last].astype(np.int64))[None]
+        latents = level.quantizer.decode(given)[:, :, None].to(level.dtype)
+        begins, ends = first < 0, last > len(codes)
+        made = in_window(self._decoder, latents, begins=begins, ends=ends)[:, 0, 0].float()
+        start = 0 if begins else int((first + behind) * hop)
+        before = max(0, start - seen[0] * hop)
+        made = made[:, max(0, seen[0] * hop - start) :][:, : (seen[1] - seen[0]) * hop - before]
+        return pad(made, (before, (seen[1] - seen[0]) * hop - before - made.shape[1]))
 
     def _told(
         self, known: Known, start: int, frames: int
@@ -149,6 +177,10 @@ class Finishing:
         seen = torch.as_tensor(codes[start : end + DECODER_AFTER_FRAMES].astype(np.int64))[None]
         made = level.decode(seen)[0]
         return made[(begin - start) * level.hop : (end - start) * level.hop].float().numpy()
+
+
+def _nbytes(pairs: tuple[Pairs, ...]) -> int:
+    return sum(part.nbytes for part in pairs)
 
 
 def _drums_alone(known: Known, sample: int) -> bool:

@@ -1,13 +1,14 @@
 """Audio to codes in canonical chunks: the same codes however the audio arrives.
 
-Each chunk is encoded from one fixed-length window around it, so whole files,
-streams and stems agree bit for bit. Knows frames and samples, no sessions.
+Each chunk is encoded from one window around it, as long as the encoder reaches, so
+whole files, streams and stems agree bit for bit. Knows frames and samples, no sessions.
 """
 
 import numpy as np
 import torch
 from jaxtyping import Float32, Int16
 
+from model.chunked import encoder_layers, in_window, reach_of
 from model.codec import Level
 
 Mono = Float32[np.ndarray, " samples"]
@@ -18,13 +19,23 @@ class Hearing:
     """One level's encoder over a grid of chunks of `chunk_samples`."""
 
     def __init__(self, level: Level, chunk_samples: int, reach: tuple[int, int]) -> None:
-        """Take an encoder and its reach: frames before, samples after a frame that it sees."""
+        """Take an encoder and its reach: frames before, samples after a frame that it sees.
+
+        Raises:
+            ValueError: The encoder reaches further.
+        """
         self.level = level
         self.chunk_samples = chunk_samples
         self.hop = level.hop
-        self.before_samples = reach[0] * level.hop
         self.after_samples = reach[1]
-        self._padded_after = -(-reach[1] // level.hop) * level.hop
+        self._layers = encoder_layers(level)
+        behind, ahead = (int(samples) for samples in reach_of(self._layers))
+        self.before_samples = behind
+        if behind > reach[0] * level.hop or ahead > reach[1]:
+            raise ValueError(
+                f"the encoder reaches {behind} samples before and {ahead} after a frame, "
+                f"allowed are {reach[0] * level.hop} and {reach[1]}"
+            )
 
     def frames_ready(self, chunk: int, heard_sample: int) -> int:
         """Return how many frames of a chunk are settled once audio up to a sample is there."""
@@ -40,13 +51,16 @@ class Hearing:
         the chunk; where there is none, silence is heard.
         """
         ready = self.frames_ready(chunk, audio_start + len(audio))
-        start = max(0, chunk * self.chunk_samples - self.before_samples)
-        end = (chunk + 1) * self.chunk_samples + self._padded_after
+        begin = chunk * self.chunk_samples
+        start = max(0, begin - self.before_samples)
+        end = begin + self.chunk_samples + self.after_samples
         window = np.zeros(end - start, np.float32)
         first, last = max(start, audio_start), min(end, audio_start + len(audio))
         if first < last:
             window[first - start : last - start] = audio[first - audio_start : last - audio_start]
-        latents = self.level.latents(torch.as_tensor(window)[None])
-        first = (chunk * self.chunk_samples - start) // self.hop
-        codes = self.level.quantizer.encode(latents[:, :, first : first + ready])
+        begins = begin < self.before_samples
+        piece = torch.as_tensor(window).to(self.level.dtype)[None, None, None]
+        latents = in_window(self._layers, piece, begins=begins, ends=False)[:, :, 0]
+        skipped = begin // self.hop if begins else 0
+        codes = self.level.quantizer.encode(latents[:, :, skipped : skipped + ready])
         return codes[0].numpy().astype(np.int16)

@@ -34,7 +34,8 @@ SILENCE = -1.2
 _UNHEARD = -12.0
 
 Steps = Float[Tensor, "batch steps features"]
-Field = Float[Tensor, "batch channels steps pitches"]
+Field = Float[Tensor, "batch channels _ pitches"]
+"""Steps by pitches, of which a unit may skip some steps."""
 
 
 class Unit(nn.Module):
@@ -47,11 +48,11 @@ class Unit(nn.Module):
         self.leave = nn.Conv2d(2 * width, width, 1)
         nn.init.zeros_(self.leave.weight)
 
-    def forward(self, x: Field) -> Field:
-        """Return the refined field."""
+    def forward(self, x: Field, skipped: int = 0) -> Field:
+        """Return the refined steps; of the first ones `skipped`, which are only looked at."""
         reach = KERNEL_PITCHES // 2
-        mixed = self.depthwise(F.pad(x, (reach, reach, KERNEL_STEPS - 1, 0)))
-        return x + self.leave(F.gelu(self.enter(mixed)))
+        mixed = self.depthwise(F.pad(x, (reach, reach, KERNEL_STEPS - 1 - skipped, 0)))
+        return x[:, :, skipped:] + self.leave(F.gelu(self.enter(mixed)))
 
 
 class Listener(nn.Module):
@@ -77,8 +78,14 @@ class Listener(nn.Module):
         """Return how many steps before its own an answer depends on."""
         return 1 + self.config.depth * (KERNEL_STEPS - 1)
 
-    def forward(self, spectra: Steps) -> Float[Tensor, "batch steps rows states"]:
-        """Return logits; before the first step there was silence."""
+    def forward(
+        self, spectra: Steps, wanted: int | None = None
+    ) -> Float[Tensor, "batch wanted rows states"]:
+        """Return logits of the last `wanted` steps, or of all; before the first there was silence.
+
+        Steps before those are refined only as far as the wanted ones depend on them.
+        """
+        spare = 0 if wanted is None else spectra.shape[1] - wanted
         past = F.pad(spectra[:, :-1], (0, 0, 1, 0), value=SILENCE)
         both = torch.cat([spectra, spectra - past], dim=-1)
         fine = spectra[..., :FINE_BINS]
@@ -86,9 +93,9 @@ class Listener(nn.Module):
         x = F.gelu(self.partials(torch.cat([_harmonics(fine), change], dim=1)))
         colour = self.colour(both)
         x = F.gelu(self.fold(x) + colour.transpose(1, 2).unsqueeze(-1))
-        x = self.units(x)
+        x = self._refined(x, spare)
         pitches = self.leave(x).permute(0, 2, 3, 1)
-        hits = self.hits(torch.cat([both, x.mean(-1).transpose(1, 2)], dim=-1))
+        hits = self.hits(torch.cat([both[:, spare:], x.mean(-1).transpose(1, 2)], dim=-1))
         hits = hits.unsqueeze(-1).expand(-1, -1, -1, STATES)
         between = FIRST_PITCH - HITS
         above = PITCHES - FIRST_PITCH - PITCH_BINS
@@ -99,6 +106,17 @@ class Listener(nn.Module):
             ],
             dim=2,
         )
+
+    def _refined(self, x: Field, spare: int) -> Field:
+        """Return what the units make of the field, without its first `spare` steps."""
+        needed = min(spare, len(self.units) * (KERNEL_STEPS - 1))
+        # Channels last, which is how the processor's convolutions are fastest.
+        x = x[:, :, spare - needed :].contiguous(memory_format=torch.channels_last)
+        for unit in self.units:
+            skipped = min(needed, KERNEL_STEPS - 1)
+            needed -= skipped
+            x = unit(x, skipped)
+        return x
 
 
 def _harmonics(fine: Float[Tensor, "batch steps fine"]) -> Float[Tensor, "batch h steps fine"]:

@@ -41,7 +41,7 @@ def step_spectra(audio: Float[Tensor, "batch samples"]) -> Float[Tensor, "batch 
     own = audio[:, BEFORE_SAMPLES : BEFORE_SAMPLES + steps * STEP_SAMPLES]
     short = own.reshape(len(audio), steps, 2, SHORT_SAMPLES)
     parts = [
-        spectrum @ _fine_bins(),
+        spectrum[..., : len(_fine_bins())] @ _fine_bins(),
         spectrum @ _bands(TRANSFORM_SAMPLES, HIGH_BANDS, 3000.0),
         (_magnitude(short, SHORT_SAMPLES) @ _bands(SHORT_SAMPLES, SHORT_BANDS, 60.0)).flatten(2),
     ]
@@ -56,11 +56,15 @@ def _magnitude(frames: Float[Tensor, "*axes samples"], size: int) -> Float[Tenso
 
 @lru_cache(maxsize=1)
 def _fine_bins() -> Float[Tensor, "bins fine"]:
-    """Return triangles a third of a semitone apart, never narrower than the transform resolves."""
+    """Return triangles a third of a semitone apart, never narrower than the transform resolves.
+
+    Bins above the highest one weigh nothing, and are left out.
+    """
     places = FIRST_PITCH + (np.arange(FINE_BINS) - 1) / BINS_A_PITCH
     centres = 440.0 * 2 ** ((places - 69) / 12)
     widths = np.maximum(centres * (2 ** (1 / (12 * BINS_A_PITCH)) - 1), _hz(TRANSFORM_SAMPLES))
-    return _triangles(TRANSFORM_SAMPLES, centres, widths)
+    weights = _triangles(TRANSFORM_SAMPLES, centres, widths)
+    return weights[: int(weights.any(1).nonzero().max()) + 1].contiguous()
 
 
 @lru_cache(maxsize=2)

@@ -8,7 +8,7 @@ from functools import lru_cache
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from model.config import REGISTER_STARTS
@@ -64,14 +64,15 @@ def harmonic_frames(
     times = np.arange(start, start + (frames - 1) * hop + size, dtype=np.int64)
     for pitch in sounding:
         wave = _wave(pitch, times).unfold(0, size, hop)
-        register = sum(pitch >= start for start in REGISTER_STARTS)
+        register = sum(pitch >= lowest for lowest in REGISTER_STARTS)
         made[:, register].addcmul_(open_gates[:, :, pitch, None], wave)
     return made
 
 
-def _wave(pitch: int, times: np.ndarray) -> Float[Tensor, " samples"]:
-    cycles = np.mod(times * (pitch_hz(pitch) / SAMPLE_RATE), 1.0)
-    index = (cycles * TABLE_SAMPLES).astype(np.int64)
+def _wave(pitch: int, times: Int64[np.ndarray, " samples"]) -> Float[Tensor, " samples"]:
+    # Less its floor, which is many times as fast as a remainder, and the same.
+    cycles = times * (pitch_hz(pitch) / SAMPLE_RATE)
+    index = ((cycles - np.floor(cycles)) * TABLE_SAMPLES).astype(np.int64)
     return wavetables()[pitch][torch.as_tensor(index)]
 
 

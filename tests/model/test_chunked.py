@@ -5,7 +5,15 @@ from dataclasses import replace
 import pytest
 import torch
 
-from model.chunked import decode, encode, encode_latents
+from model.chunked import (
+    decode,
+    decoder_layers,
+    encode,
+    encode_latents,
+    encoder_layers,
+    in_window,
+    reach_of,
+)
 from model.codec import Codec
 from model.released import VQVAE
 from model.shipped import SMALL_CODEC
@@ -95,3 +103,40 @@ def test_nothing_gives_nothing(codec):
     assert list(encode(level, [])) == []
     assert list(encode(level, [torch.zeros(1, level.hop - 1)])) == []
     assert list(decode(level, [])) == []
+
+
+@pytest.mark.parametrize("index", [0, 1, 2])
+@torch.no_grad()
+def test_a_window_says_what_the_whole_says_of_it(index):
+    """Of the streaming codec, whose layers' reach a window holds exactly."""
+    torch.manual_seed(0)
+    level = Codec(narrow(SMALL_CODEC)).eval().level(index)
+    audio = torch.randn(1, 300 * 128, generator=torch.Generator().manual_seed(4)) * 0.3
+    layers = encoder_layers(level)
+    behind, ahead = (int(samples) for samples in reach_of(layers))
+    first, last = 150 * 128, 200 * 128
+    window = audio[:, first - behind : last + ahead][:, None, None]
+    made = in_window(layers, window, begins=False, ends=False)[:, :, 0]
+    whole = level.latents(audio)[:, :, first // level.hop : last // level.hop]
+    assert made.shape == whole.shape
+    torch.testing.assert_close(made, whole, rtol=0, atol=ROUNDING)
+    begun = in_window(layers, audio[:, : last + ahead][:, None, None], begins=True, ends=False)
+    torch.testing.assert_close(begun[:, :, 0], level.latents(audio)[:, :, : last // level.hop])
+
+
+@pytest.mark.parametrize("index", [0, 1, 2])
+@torch.no_grad()
+def test_the_last_two_linear_steps_may_be_one(index):
+    torch.manual_seed(0)
+    level = Codec(narrow(SMALL_CODEC)).eval().level(index)
+    level.quantizer.codebook.normal_(0, 0.3)
+    codes = torch.randint(0, 64, (1, 200), generator=torch.Generator().manual_seed(5))
+    latents = level.quantizer.decode(codes)[:, :, None]
+    made = in_window(decoder_layers(level), latents, begins=True, ends=True)[:, 0, 0]
+    whole = level.decode(codes)
+    assert made.shape == whole.shape
+    torch.testing.assert_close(made[:, 2:], whole[:, 2:], rtol=0, atol=ROUNDING)
+    behind, ahead = reach_of(decoder_layers(level))
+    inner = in_window(decoder_layers(level), latents, begins=False, ends=False)[:, 0, 0]
+    first, last = behind * level.hop, 200 * level.hop - ahead * level.hop
+    torch.testing.assert_close(inner, whole[:, int(first) : int(last)], rtol=0, atol=ROUNDING)

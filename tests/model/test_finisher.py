@@ -52,6 +52,24 @@ def cut(material, start, end):
     )
 
 
+@pytest.mark.parametrize("wanted", [(0, 30), (17, 60), (40, 90), (56, 57)])
+def test_what_is_wanted_alone_is_what_it_is_among_the_rest(finisher, wanted):
+    first, end = wanted
+    whole = finisher(given(), 500)
+    part = finisher(replace(given(), wanted=wanted), 500)
+    assert part.shape == (1, (end - first) * HOP)
+    expected = whole[:, first * HOP : end * HOP]
+    torch.testing.assert_close(part, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_what_was_read_of_a_memory_stands_for_it(finisher):
+    material = replace(given(), remembered=None)
+    read = replace(material, memory=finisher.read(material.memory))
+    assert torch.equal(finisher(read, 0), finisher(material, 0))
+    everything = replace(material, remembered=torch.ones(1, 6, dtype=torch.bool))
+    torch.testing.assert_close(finisher(everything, 0), finisher(material, 0))
+
+
 def test_every_frame_makes_its_samples(finisher):
     made = finisher(given(), 0)
     assert made.shape == (1, FRAMES * HOP)

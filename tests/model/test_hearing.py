@@ -37,6 +37,11 @@ def test_chunks_give_the_codes_of_one_pass_over_all(hearing):
     assert len(np.unique(codes)) > 4
 
 
+def _told_apart(made, true):
+    """Return which frames lie so far from the true ones that single precision tells them apart."""
+    return (made - true).norm(dim=0) > 2e-3 * true.norm(dim=0)
+
+
 def test_the_shipped_size_hears_in_chunks_what_it_hears_in_one_pass():
     level = randomised(Level(SMALL_CODEC, 2)).eval()
     audio = torch.as_tensor(sound(2 * CHUNK + 144))
@@ -45,7 +50,10 @@ def test_the_shipped_size_hears_in_chunks_what_it_hears_in_one_pass():
         # Row t is frame t as it is; the other rows are frames heard with too little before them.
         true = level.latents(audio[None])[0, :, :128]
         short = [level.latents(audio[None, CHUNK - 128 * back :])[0, :, back:] for back in (9, 32)]
-        rows = torch.cat([true, *(frames[:, :20] for frames in short)], dim=1).t()
+        near = true[:, 64:84]
+        short = [made[:, :20][:, _told_apart(made[:, :20], near)] for made in short]
+        assert all(made.shape[1] for made in short)
+        rows = torch.cat([true, *short], dim=1).t()
         level.quantizer.codebook.fill_(1e3)
         level.quantizer.codebook[: len(rows)] = rows
         whole = level.encode(audio[None])[0, :128]
