@@ -80,7 +80,7 @@ class Attending:
         known = spectra[max(0, first - before) : first + GROUP_STEPS]
         offset = max(0, before - first)
         window[offset : offset + len(known)] = known
-        logits = self._listener(torch.as_tensor(window)[None])[0, before:]
+        logits = self._listener(torch.as_tensor(window)[None], GROUP_STEPS)[0]
         return logits.sigmoid().numpy().astype(np.float16)
 
     def _told(self, state: TimelineState) -> bool:
