@@ -15,11 +15,15 @@ from model.bundle import Bundle
 from model.grid import Grid
 from model.listener import SILENCE
 from model.listening import BEFORE_SAMPLES, FEATURES, STEP_SAMPLES, step_spectra
+from model.memo import Memo, digest
 from model.state import TimelineState
 from model.values import Mono
 
 GROUP_STEPS = 16
 """Steps that the listener takes at once; a step alone would cost four times as much."""
+KEPT_BYTES = 8 * 2**20
+Rows = Float32[np.ndarray, "steps features"]
+Group = Float16[np.ndarray, "group rows states"]
 
 
 class Attending:
@@ -29,6 +33,10 @@ class Attending:
         self._listener = bundle.listener
         self._chunk_samples = grid.chunk_samples
         self._chunk_steps = grid.chunk_samples // STEP_SAMPLES
+        self.spectra: Memo[Rows] = Memo(KEPT_BYTES, lambda rows: rows.nbytes)
+        """Spectra of chunks by their sound."""
+        self.notes: Memo[Group] = Memo(KEPT_BYTES, lambda rows: rows.nbytes)
+        """Notes of groups by their spectra."""
 
     @torch.no_grad()
     def listened(self, state: TimelineState) -> TimelineState:
@@ -55,13 +63,15 @@ class Attending:
         spectra = step_spectra(torch.as_tensor(window)[None])[0].numpy().astype(np.float16)
         return self._notes(spectra, 0)
 
-    def _spectra(self, state: TimelineState, chunk: int) -> Float32[np.ndarray, "steps features"]:
+    def _spectra(self, state: TimelineState, chunk: int) -> Rows:
         """Return a chunk's spectra; before the anchor there was silence, and after the end."""
         start = chunk * self._chunk_samples - BEFORE_SAMPLES - state.audio_start
         window = np.zeros(BEFORE_SAMPLES + self._chunk_samples, np.float32)
         heard = state.audio[max(0, start) : max(0, start) + len(window) - max(0, -start)]
         window[max(0, -start) : max(0, -start) + len(heard)] = heard
-        return step_spectra(torch.as_tensor(window)[None])[0].numpy()
+        return self.spectra.of(
+            digest(window), lambda: step_spectra(torch.as_tensor(window)[None])[0].numpy()
+        )
 
     def _noted(self, state: TimelineState, ready: int) -> TimelineState:
         heard = [state.heard]
@@ -80,6 +90,9 @@ class Attending:
         known = spectra[max(0, first - before) : first + GROUP_STEPS]
         offset = max(0, before - first)
         window[offset : offset + len(known)] = known
+        return self.notes.of(digest(window), lambda: self._heard_in(window))
+
+    def _heard_in(self, window: Rows) -> Group:
         logits = self._listener(torch.as_tensor(window)[None], GROUP_STEPS)[0]
         return logits.sigmoid().numpy().astype(np.float16)
 

@@ -12,6 +12,7 @@ from model.conditioning.embeddings import FrameInputs
 from model.errors import ConditionError
 from model.grid import Grid
 from model.inputs import Inputs
+from model.memo import Memo, digest
 from model.noise import choose, uniform
 from model.sampler import chances
 from model.state import Codes, TimelineState
@@ -19,6 +20,8 @@ from model.values import SamplingPlan
 
 Shown = Bool[np.ndarray, " frames"]
 Conditions = Float[Tensor, "1 groups width"]
+CONDITIONS_BYTES = 8 * 2**20
+"""For conditions of some hundreds of chunks."""
 
 
 class FastSampler:
@@ -29,6 +32,8 @@ class FastSampler:
         self._loudness = bundle.loudness
         self._grid = grid
         self._inputs = inputs
+        self.conditions: Memo[Conditions] = Memo(CONDITIONS_BYTES, lambda made: made.nbytes)
+        """What the student reads of labels, notes and stems, by their content."""
         assert bundle.config.student is not None
         self._config = bundle.config.student
 
@@ -95,8 +100,18 @@ class FastSampler:
 
     def _conditions(self, state: TimelineState) -> Conditions:
         """Return the conditions of the chunk to come."""
-        inputs: FrameInputs = self._inputs.of_chunk(state.known, state.remembered_chunks)
-        return self._student.conditions(inputs)
+        inputs = self._inputs.of_chunk(state.known, state.remembered_chunks)
+        return self.conditions.of(_key(inputs), lambda: self._student.conditions(inputs))
+
+
+def _key(inputs: FrameInputs) -> bytes:
+    """Return what conditions depend on: where no total is said, places do not count."""
+    position = inputs.position if bool((inputs.total > 0).any()) else inputs.total
+    parts = (
+        *(inputs.artist, inputs.genre, inputs.target, inputs.total, position),
+        *(inputs.roll, inputs.roll_known, inputs.stems, inputs.stems_given),
+    )
+    return digest(*(part.numpy() for part in parts))
 
 
 def _row(codes: Codes) -> Int[Tensor, "1 frames"]:

@@ -1,6 +1,5 @@
 """Codes to audio in canonical blocks: the same samples whoever asks, in whatever order."""
 
-import hashlib
 from dataclasses import dataclass, replace
 from math import ceil
 
@@ -23,7 +22,7 @@ from model.grid import (
 )
 from model.inputs import Inputs
 from model.listening import STEP_SAMPLES
-from model.memo import Memo
+from model.memo import Memo, digest
 from model.state import Codes, Spectra, TimelineState
 from model.values import Known
 
@@ -133,9 +132,8 @@ class Finishing:
 
     def _read(self, recalled: Spectra) -> tuple[Pairs, ...]:
         """Return what the finisher reads in spectra: blocks after the prime all recall the same."""
-        key = hashlib.sha256(recalled.tobytes()).digest()
         memory = torch.as_tensor(recalled.astype(np.float32))[None]
-        return self.read.of(key, lambda: self._bundle.finisher.read(memory))
+        return self.read.of(digest(recalled), lambda: self._bundle.finisher.read(memory))
 
     def _decoded(
         self, codes: Codes, span: tuple[int, int], seen: tuple[int, int]

@@ -22,6 +22,7 @@ from model.grid import ENCODER_REACH_FRAMES, Grid, grid_of
 from model.hearing import Hearing
 from model.inputs import Inputs
 from model.listening import FEATURES
+from model.memo import MemoStats, together
 from model.rewinding import rewound
 from model.serving import made_ready
 from model.similarity import mel_similarity
@@ -150,6 +151,16 @@ class StreamingGenerator:
         nothing = Likeness(recalled=np.zeros((0, FEATURES), np.float16))
         made = self._finishing.render(codes, nothing_known(), (0, frames), frames, nothing)
         return mel_similarity(torch.as_tensor(made), torch.as_tensor(audio[: len(made)]))
+
+    def memos(self) -> dict[str, MemoStats]:
+        """Return what is kept of networks' answers, by kind, and how often that helped."""
+        return {
+            "codes": together(hearing.codes.stats() for hearing in self._hearing),
+            "spectra": self._attending.spectra.stats(),
+            "notes": self._attending.notes.stats(),
+            "conditions": self._fast.conditions.stats(),
+            "recall": self._finishing.read.stats(),
+        }
 
     def restore(self, data: bytes) -> TimelineState:
         """Return the state that `TimelineState.to_bytes` gave.

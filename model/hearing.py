@@ -10,9 +10,11 @@ from jaxtyping import Float32, Int16
 
 from model.chunked import encoder_layers, in_window, reach_of
 from model.codec import Level
+from model.memo import Memo, digest
 
 Mono = Float32[np.ndarray, " samples"]
 Codes = Int16[np.ndarray, " frames"]
+CODES_BYTES = 4 * 2**20
 
 
 class Hearing:
@@ -29,6 +31,8 @@ class Hearing:
         self.hop = level.hop
         self.after_samples = reach[1]
         self._layers = encoder_layers(level)
+        self.codes: Memo[Codes] = Memo(CODES_BYTES, lambda codes: codes.nbytes)
+        """Codes by the sound that they were made of: of primes and stems heard before."""
         behind, ahead = (int(samples) for samples in reach_of(self._layers))
         self.before_samples = behind
         if behind > reach[0] * level.hop or ahead > reach[1]:
@@ -58,9 +62,14 @@ class Hearing:
         first, last = max(start, audio_start), min(end, audio_start + len(audio))
         if first < last:
             window[first - start : last - start] = audio[first - audio_start : last - audio_start]
-        begins = begin < self.before_samples
+        skipped = begin // self.hop if begin < self.before_samples else None
+        key = digest(window, np.array([-1 if skipped is None else skipped, ready]))
+        return self.codes.of(key, lambda: self._encoded(window, skipped, ready))
+
+    def _encoded(self, window: Mono, skipped: int | None, ready: int) -> Codes:
+        """Return the codes of a window; `skipped` frames come first where the sound begins."""
         piece = torch.as_tensor(window).to(self.level.dtype)[None, None, None]
-        latents = in_window(self._layers, piece, begins=begins, ends=False)[:, :, 0]
-        skipped = begin // self.hop if begins else 0
-        codes = self.level.quantizer.encode(latents[:, :, skipped : skipped + ready])
+        latents = in_window(self._layers, piece, begins=skipped is not None, ends=False)[:, :, 0]
+        first = skipped or 0
+        codes = self.level.quantizer.encode(latents[:, :, first : first + ready])
         return codes[0].numpy().astype(np.int16)

@@ -4,13 +4,27 @@ A value is a function of its key, so one that was kept is the one that would be 
 again. At the budget the value goes that was wanted least recently. Knows no networks.
 """
 
+import hashlib
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import astuple, dataclass, fields
 from typing import Generic, TypeVar
 
+import numpy as np
+from jaxtyping import Shaped
+
 T = TypeVar("T")
+Array = Shaped[np.ndarray, "..."]
+
+
+def digest(*parts: Array) -> bytes:
+    """Return a key of arrays' content; arrays of other shapes or types have other keys."""
+    made = hashlib.sha256()
+    for part in parts:
+        made.update(f"{part.dtype}{part.shape}".encode())
+        made.update(part.tobytes())
+    return made.digest()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +37,13 @@ class MemoStats:
     hits: int = 0
     misses: int = 0
     evictions: int = 0
+
+
+def together(parts: Iterable[MemoStats]) -> MemoStats:
+    """Return the sums of several memos."""
+    rows = [astuple(part) for part in parts]
+    names = [one.name for one in fields(MemoStats)]
+    return MemoStats(**dict(zip(names, map(sum, zip(*rows, strict=True)), strict=True)))
 
 
 class Memo(Generic[T]):
