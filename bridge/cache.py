@@ -59,6 +59,8 @@ class Prefilled(Generic[S]):
     """How well the codec reproduces the prime, if that was measured already."""
     image: StereoImage | None = None
     """How the prime lies in the stereo field, if that was measured already."""
+    rest: Mono | None = None
+    """What the state has not heard yet, at the model's rate; None: it is cut from the prime."""
 
 
 class Caches(Generic[S]):

@@ -208,6 +208,16 @@ class ServerConfig:
         int,
         Setting("limits.live_jobs", Whole(1, 256, "jobs"), "live requests that run beside those"),
     ] = 2
+    live_share: Annotated[
+        float,
+        Setting(
+            "limits.live_share",
+            Real(0, 64),
+            "share of the cores, and of the model's time, that live sessions and their loops may "
+            "take, as measured; one more is refused with a time to try again. 0: none is refused",
+            "--live-share",
+        ),
+    ] = 0.85
     max_queued: Annotated[
         int,
         Setting(
@@ -329,7 +339,10 @@ class ServerConfig:
 
 
 def private_config(spool: Path | None = None, model: Path | None = None) -> ServerConfig:
-    """Return the configuration of a server that one process starts for itself: gRPC alone."""
+    """Return the configuration of a server that one process starts for itself: gRPC alone.
+
+    It refuses no live session: who asks is who would be refused.
+    """
     return ServerConfig(
         port=0,
         osc_port=None,
@@ -337,6 +350,7 @@ def private_config(spool: Path | None = None, model: Path | None = None) -> Serv
         plugin_port=None,
         spool=spool or default_spool(),
         model=model,
+        live_share=0.0,
     )
 
 

@@ -14,12 +14,12 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-from bridge.cache import Keys, Prefilled, prime_keys
+from bridge.cache import Prefilled, prime_keys
 from bridge.jobs import Checkpoint, JobState
 from bridge.keeping import Tools, advice_on, told, whole, write_take
 from bridge.making import Heard, Making
 from bridge.model_time import heard, model_conditions
-from bridge.ports import Audio, Conditions, Mono, S, TimedWord
+from bridge.ports import Audio, Mono, S, TimedWord
 from bridge.render import Assembly, Likeness, likeness_of, place
 from bridge.request import Accepted, AudioBlock, Done, Prime, Progress, TakePoint
 from bridge.session import Session, SessionState
@@ -81,12 +81,10 @@ class Job(Generic[S]):
         self.session.move(SessionState.PRIMING)
         # Neither needs the other, and the disk may be slow.
         found, prepared = await _together(self._found(), self._on_sound(self._prepare))
-        (codes, checkpoint), (audio, conditions, keys) = found, prepared
-        first = Heard(
-            audio=audio, conditions=conditions, keys=keys, codes=codes, checkpoint=checkpoint
-        )
+        codes, checkpoint = found
+        first = replace(prepared, codes=codes, checkpoint=checkpoint)
         try:
-            made, assembly = await _together(self._making.codes(first), self._sound(audio))
+            made, assembly = await _together(self._making.codes(first), self._sound(first.audio))
         finally:
             await self._making.rest()
         await self._making.tell(self._making.meter.finish("decode"))
@@ -134,14 +132,17 @@ class Job(Generic[S]):
         digest, fingerprint = session.digest, self._info.fingerprint
         return await asyncio.to_thread(find, session.request, digest, fingerprint), None
 
-    def _prepare(self) -> tuple[Mono, Conditions, Keys]:
+    def _prepare(self) -> Heard:
         request, sample_map = self._request, self.placement.sample_map
         conditions = model_conditions(request.conditions, sample_map, self._ground.first_sample)
-        if isinstance(request.source, Prime):
-            audio = heard(request.source, sample_map)
-            keys = prime_keys(self._info, conditions, sample_map.anchor_sample, audio)
-            return audio, conditions, keys
-        return np.zeros(0, np.float32), conditions, ()
+        if not isinstance(request.source, Prime):
+            return Heard(audio=np.zeros(0, np.float32), conditions=conditions)
+        before = self._prefilled
+        if before is not None and before.rest is not None:
+            return Heard(audio=before.rest, conditions=conditions, first_block=before.fed_blocks)
+        audio = heard(request.source, sample_map)
+        keys = prime_keys(self._info, conditions, sample_map.anchor_sample, audio)
+        return Heard(audio=audio, conditions=conditions, keys=keys)
 
     async def _sound(self, audio: Mono) -> Assembly:
         """Tell how well the prime is known, then send the result: what the sound worker does."""

@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import replace
 from typing import Generic
+from uuid import uuid4
 
 import numpy as np
 
@@ -48,6 +49,8 @@ class LiveSession(Generic[S]):
             )
         self._engine = engine
         self._setup = setup
+        self._name = f"live-{uuid4().hex}"
+        self._loop_name = f"{self._name}/loop"
         self._steering = Steering(setup)
         self._recording = Recording(engine, setup, self._steering)
         self._answer: list[Audio] = []
@@ -92,7 +95,9 @@ class LiveSession(Generic[S]):
         Raises:
             UnsupportedError: A condition that the model cannot use.
             NotFoundError: A label outside its vocabulary.
+            BusyError: The machine could not carry it beside the sessions that run.
         """
+        await self._engine.carry(self._name)
         await self._recording.open()
 
     async def hear(self, start_sample: int, audio: Audio) -> None:
@@ -170,6 +175,18 @@ class LiveSession(Generic[S]):
                     self._remember(_since(event, asked.splice_sample))
                 yield event
 
+    def begin_loop(self) -> None:
+        """State that answer after answer will be asked for, until `end_loop`.
+
+        Raises:
+            BusyError: The machine could not make them beside what runs live.
+        """
+        self._engine.carry_loop(self._loop_name)
+
+    def end_loop(self) -> None:
+        """State that no more are asked for."""
+        self._engine.put_down(self._loop_name)
+
     def finish(self) -> None:
         """State that the recording is over: an answer that waits for more of it fails."""
         self._ended = True
@@ -177,6 +194,8 @@ class LiveSession(Generic[S]):
 
     async def close(self) -> None:
         """Forget the recording and leave the model."""
+        self.end_loop()
+        self._engine.put_down(self._name)
         await self._recording.close()
 
     async def _take(self, audio: Audio) -> None:
@@ -207,7 +226,7 @@ class LiveSession(Generic[S]):
         margins, prefilled = asked.margins, ready.prefilled
         if prefilled is not None and asked.keep_source:
             # What is begun again after a crash has nothing but its request.
-            prefilled = replace(prefilled, image=None)
+            prefilled = replace(prefilled, image=None, rest=None)
         request = RenderRequest(
             request_id=asked.request_id,
             sample_rate=setup.sample_rate,

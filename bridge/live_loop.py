@@ -104,8 +104,10 @@ class LiveLoop:
 
         Raises:
             InvalidRequestError: A margin that is too long.
+            BusyError: The machine could not make it beside what runs live.
         """
         asked.margins.check(session.setup.sample_rate)
+        session.begin_loop()
         self._session = session
         self._asked = asked
         self._map = asked.tempo_map
@@ -144,6 +146,7 @@ class LiveLoop:
                 yield event
             driving.result()
         finally:
+            self._session.end_loop()
             tasks = [driving, *(task for _, task in self._answers)]
             for task in tasks:
                 task.cancel()

@@ -22,7 +22,7 @@ from bridge.live_setup import LiveSetup
 from bridge.live_steering import Steering
 from bridge.ports import Audio, Conditions, Generator, Mono, Quality, S
 from bridge.request import Prime
-from bridge.resample import ToModel
+from bridge.resample import REACH_SAMPLES, ToModel, to_model
 from bridge.stereo import mid_of
 from bridge.transport import SampleMap
 from bridge.trial import TRIED_SECONDS, says_something
@@ -275,6 +275,7 @@ class _Window(Generic[S]):
                 state=await self._steered(heard[-1].state.fork(), splice_sample),
                 fed_blocks=heard[-1].fed_samples // self._feed_samples,
                 fidelity=fidelity,
+                rest=self._rest(samples, heard[-1].fed_samples),
             )
         return Ready(
             prime=Prime(samples=samples, start_sample=self.anchor_sample),
@@ -282,6 +283,15 @@ class _Window(Generic[S]):
             prefilled=prefilled,
             level_db=self._loudness.gain_db,
         )
+
+    def _rest(self, samples: Audio, fed_samples: int) -> Mono:
+        """Return what follows the model samples that were fed; the filter begins ahead of them."""
+        ratio = self._map.ratio
+        # Where a session and a model sample coincide.
+        periods = max(0, fed_samples - REACH_SAMPLES) // ratio.numerator
+        late = mid_of(samples[:, periods * ratio.denominator :])
+        made = to_model(late[None], self._setup.sample_rate, self._engine.info.sample_rate)[0]
+        return made[fed_samples - periods * ratio.numerator :]
 
     def close(self) -> None:
         self._milestones.clear()

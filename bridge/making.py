@@ -40,8 +40,9 @@ class Heard:
     """What a job's model shall hear first.
 
     Attributes:
-        audio: The prime at the model's rate, from the anchor on; empty if there is none.
+        audio: The prime at the model's rate, from a canonical block on; empty if there is none.
         conditions: On the model's timeline.
+        first_block: Which one, counted from the anchor.
         keys: Of the prime's canonical blocks, in the cache of states.
         codes: Of the take that the same request made before; None if there is none.
         checkpoint: Where a dead server left off; None if the job begins.
@@ -49,6 +50,7 @@ class Heard:
 
     audio: Mono
     conditions: Conditions
+    first_block: int = 0
     keys: Keys = ()
     codes: bytes | None = None
     checkpoint: Checkpoint | None = None
@@ -126,9 +128,8 @@ class Making(Generic[S]):
         if heard.codes is not None and await self._answered(heard.codes):
             return heard.codes
         state, fed_blocks = await self._begun(heard)
-        for block in islice(
-            feed_blocks(heard.audio, self._tools.generator.info.feed_samples), fed_blocks, None
-        ):
+        blocks = feed_blocks(heard.audio, self._tools.generator.info.feed_samples)
+        for block in islice(blocks, fed_blocks - heard.first_block, None):
             fed_blocks += 1
             state = await self._advance(partial(self._feed, state, block), fed_blocks)
             self._tools.caches.keep(heard.keys, fed_blocks, state)

@@ -1,6 +1,7 @@
 """The configuration, as each part of the server wants its own share of it."""
 
 from bridge.admission import EngineLimits
+from bridge.carrying import Room
 from bridge.config import ServerConfig
 from bridge.midi.service import MidiSettings
 from bridge.store import StoreLimits
@@ -19,6 +20,13 @@ def engine_limits(config: ServerConfig) -> EngineLimits:
         cache_bytes=config.cache_bytes,
         calls_at_once=max(1, config.workers),
     )
+
+
+def live_room(config: ServerConfig, cores: int) -> Room | None:
+    """Return what there is for live sessions on a machine of so many cores; None: all it takes."""
+    if not config.live_share:
+        return None
+    return Room(cores=cores, lanes=max(1, config.workers), share=config.live_share)
 
 
 def store_limits(config: ServerConfig) -> StoreLimits:

@@ -5,6 +5,7 @@ It listens at once and says NOT_SERVING while a thread loads and warms the model
 
 import asyncio
 import logging
+import os
 import threading
 import time
 from collections.abc import AsyncGenerator, Generator, Sequence
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bridge.app.door import Load, TranslatedGenerator, shipped_model
-from bridge.app.limits import engine_limits, midi_settings, store_limits
+from bridge.app.limits import engine_limits, live_room, midi_settings, store_limits
 from bridge.app.places import end_model, placed
 from bridge.app.telling import gathered, midi_words
 from bridge.config import ServerConfig, private_config
@@ -271,7 +272,11 @@ class App:
             # One level's weights at a time: two jobs would load them in turns.
             limits = replace(limits, max_jobs=1)
         engine = Engine(
-            TranslatedGenerator(generators[0]), store=store, clock=time.monotonic, limits=limits
+            TranslatedGenerator(generators[0]),
+            store=store,
+            clock=time.monotonic,
+            limits=limits,
+            live_room=live_room(self._config, len(os.sched_getaffinity(0))),
         )
         self._engine = engine
         for generator in generators[1:]:

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from bridge.admission import EngineLimits
-from bridge.app.limits import engine_limits, midi_settings, store_limits
+from bridge.app.limits import engine_limits, live_room, midi_settings, store_limits
+from bridge.carrying import Room
 from bridge.config import ServerConfig
 from bridge.store import StoreLimits
 
@@ -42,3 +43,10 @@ def test_every_limit_is_handed_on():
     assert store_limits(config) == StoreLimits(max_bytes=8 * 2**20, max_takes=9, max_jobs=10)
     midi = midi_settings(config)
     assert (midi.inputs, midi.map_file, midi.quirk) == (("pads",), Path("m.toml"), "ardour7")
+
+
+def test_live_sessions_have_the_cores_and_the_models_there_are():
+    config = ServerConfig(live_share=0.5, workers=3)
+    assert live_room(config, 8) == Room(cores=8, lanes=3, share=0.5)
+    assert live_room(ServerConfig(live_share=0.5), 8) == Room(cores=8, lanes=1, share=0.5)
+    assert live_room(ServerConfig(live_share=0.0), 8) is None

@@ -9,8 +9,10 @@ import pytest
 from fakes import CountingGenerator, counting_info, ramp
 
 from bridge import live_talk
+from bridge.carrying import HEARD_AGAIN, MADE_BESIDE, Cost, Trial
 from bridge.client import Client
 from bridge.errors import (
+    BusyError,
     InvalidRequestError,
     NotReadyError,
     OutOfRangeError,
@@ -345,3 +347,48 @@ def refusal(address, sent):
         finally:
             ended.set()
     return caught.value.details()
+
+
+def test_sessions_and_loops_that_the_machine_cannot_carry_are_refused(
+    serve, connect, monkeypatch, eventually
+):
+    cost = Cost(heard_s=0.3 / HEARD_AGAIN, made_s=0.2 / MADE_BESIDE, sounded_s=0.0)
+    monkeypatch.setattr(Trial, "cost", lambda trial: cost)
+    client = connect(serve(live_share=0.9))
+    loop = bridge_pb2.LiveLoop(
+        tempo_map=[bridge_pb2.TempoChange(tempo_bpm=120, meter_numerator=4, meter_denominator=4)],
+        bars=1.0,
+        request_id="loop",
+    )
+
+    def told(live):
+        live.loop(loop)
+        live.play(played(2_000))
+        while (event := live.next_event()).WhichOneof("event") == "opened":
+            pass
+        return event
+
+    with client.live(header()) as first, client.live(header()) as second:
+        assert told(first).WhichOneof("event") == "heard"
+        failed = told(second).failed
+        assert (failed.code, failed.request_id) == ("RESOURCE_EXHAUSTED", "loop")
+        assert "a live loop takes 0.20" in failed.message
+        with pytest.raises(BusyError, match=r"1\.10 would be, the limit is 0\.90") as refused:
+            client.live(header())
+        assert refused.value.retry_after_s > 0
+        first.stop()
+        while first.next_event().WhichOneof("event") != "stopped":
+            pass
+        second.loop(loop)
+        second.play(played(2_000, seed=1))
+        events = [second.next_event().WhichOneof("event") for _ in range(2)]
+        assert "failed" not in events
+    eventually(lambda: is_taken(client))
+
+
+def is_taken(client):
+    try:
+        client.live(header()).close()
+    except BusyError:
+        return False
+    return True

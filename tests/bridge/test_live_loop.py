@@ -13,6 +13,7 @@ from bridge.errors import BridgeError, NotReadyError
 from bridge.live_window import WINDOW_SECONDS
 from bridge.ports import StemKind
 from bridge.request import AudioBlock
+from bridge.resample import to_model
 from bridge.splice import FADE_SECONDS
 from bridge.stereo import measured_image
 from protos import bridge_pb2
@@ -296,6 +297,22 @@ def test_answers_of_a_loop_measure_no_image_and_single_ones_do(serve, connect, m
             )
         )
     assert len(measured) == 1, "what may be begun again has nothing but its request"
+
+
+def test_an_answer_of_a_loop_hears_the_end_of_what_was_played_and_no_more(serve, connect):
+    rate, info = 48_000, counting_info(feed_samples=8_192)
+    generator = CountingGenerator(info)
+    audio = (0.1 * np.random.default_rng(0).standard_normal((1, 3 * rate))).astype(np.float32)
+    form = bridge_pb2.AudioFormat(sample_rate=rate, num_channels=1)
+    with listening(connect(serve(generator)), format=form) as one:
+        one.live.loop(asked(first_sample=2 * rate))
+        one.live.play(audio)
+        one.wait_for(lambda: "loop/0" in one.done)
+    rest = [fed for fed in generator.fed if fed.shape[0] < 8_192]
+    whole = to_model(audio[:, : 2 * rate - LEAD], rate, RATE)[0]
+    assert len(rest) == 1
+    assert rest[0].shape[0] == whole.shape[0] % 8_192
+    np.testing.assert_allclose(rest[0], whole[-rest[0].shape[0] :], atol=1e-6)
 
 
 def test_notes_and_stems_that_come_live_steer_what_is_made(serve, connect):
