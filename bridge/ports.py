@@ -5,7 +5,7 @@ timeline at the session's rate; at the port it counts model samples from the
 anchor, where the code grid starts. Knows numpy and nothing of torch or wires.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Generic, Protocol, Self, TypeVar
@@ -305,6 +305,21 @@ class StepResult(Generic[S]):
     """Whether the next step begins a chunk, to which other passes may be given."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptAnswers:
+    """What a model keeps in memory of one kind of its networks' answers, by their content.
+
+    Counts are since it was loaded.
+    """
+
+    held: int = 0
+    held_bytes: int = 0
+    limit_bytes: int = 0
+    hits: int = 0
+    misses: int = 0
+    evictions: int = 0
+
+
 class Generator(Protocol[S]):
     """The one door to a model: chunk by chunk, so that the engine can be fair and can stop."""
 
@@ -381,6 +396,10 @@ class Generator(Protocol[S]):
 
     def fidelity(self, audio: Mono) -> float:
         """Return how well the codec reproduces this audio, 0 (not at all) to 1 (same spectrum)."""
+        ...
+
+    def kept_answers(self) -> Mapping[str, KeptAnswers]:
+        """Return what the model keeps of its networks' answers, by kind; any thread may ask."""
         ...
 
     def restore(self, data: bytes) -> S:

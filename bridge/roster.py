@@ -7,7 +7,8 @@ nor audio nor wires.
 import asyncio
 import logging
 from collections import Counter
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from typing import Generic
 
 from bridge import logs
@@ -18,7 +19,7 @@ from bridge.errors import BridgeError, DeadlineError, JobCancelledError, Stoppin
 from bridge.job import Job
 from bridge.jobs import JobInfo, JobState
 from bridge.keeping import Tools
-from bridge.ports import S
+from bridge.ports import KeptAnswers, S
 from bridge.request import Queued, RenderRequest
 from bridge.session import Session, SessionState
 
@@ -40,6 +41,8 @@ class EngineStats(CacheStats):
     """Of ended jobs, as in `Punctuality`."""
     late_blocks: int = 0
     thinned_chunks: int = 0
+    kept_answers: Mapping[str, KeptAnswers] = field(default_factory=dict[str, KeptAnswers])
+    """What the model keeps of its networks' answers, by kind."""
 
 
 class Roster(Generic[S]):
@@ -76,6 +79,7 @@ class Roster(Generic[S]):
             sound_turns=self._tools.sound.turns,
             **self._kept_time,
             **asdict(self._tools.caches.stats()),
+            kept_answers=self._tools.generator.kept_answers(),
         )
 
     def check_room(self, request: RenderRequest) -> None:

@@ -12,7 +12,7 @@ from typing import Final
 from bridge.engine import EngineStats
 from bridge.entries import TakeEntry
 from bridge.jobs import JobInfo
-from bridge.ports import ModelInfo
+from bridge.ports import KeptAnswers, ModelInfo
 from bridge.store import StoreStats
 
 SERVING: Final = "serving"
@@ -148,6 +148,25 @@ def _engine_metrics(stats: EngineStats) -> list[Metric]:
     ]
 
 
+def _answer_metrics(kept: Mapping[str, KeptAnswers]) -> list[Metric]:
+    counts = {
+        "hits": ("counter", "Answers of the model's networks that were kept."),
+        "misses": ("counter", "Answers of the model's networks that were computed."),
+        "evictions": ("counter", "Kept answers that made room for others."),
+        "held_bytes": ("gauge", "Bytes of kept answers."),
+        "limit_bytes": ("gauge", "Bytes that kept answers may take."),
+    }
+    return [
+        _by_label(
+            f"jukebox_answer_{name}{'_total' if kind == 'counter' else ''}",
+            (kind, does),
+            "answer",
+            {answer: getattr(stats, name) for answer, stats in kept.items()},
+        )
+        for name, (kind, does) in counts.items()
+    ]
+
+
 def _cache_metrics(stats: EngineStats) -> list[Metric]:
     return [
         _by_label(
@@ -168,6 +187,7 @@ def _cache_metrics(stats: EngineStats) -> list[Metric]:
             does="States that made room for others.",
             values=(({}, stats.cache_evictions),),
         ),
+        *_answer_metrics(stats.kept_answers),
         _gauge("jukebox_cache_states", "States held of primes.", stats.cached_states),
         _gauge("jukebox_cache_bytes", "Bytes of states held.", stats.cached_bytes),
         _gauge("jukebox_cache_limit_bytes", "Bytes that may be held.", stats.cache_limit_bytes),
@@ -242,6 +262,14 @@ def _server_rows(status: ServerStatus, now_s: float) -> list[tuple[str, ...]]:
                 f"{stats.take_hits} requests answered by takes",
             )
         )
+        rows += [
+            (
+                f"kept {kind}",
+                f"{kept.hits} of {kept.hits + kept.misses}, "
+                f"{kept.held_bytes / _MIB:.1f} of {kept.limit_bytes // _MIB} MiB",
+            )
+            for kind, kept in stats.kept_answers.items()
+        ]
     if status.store is not None:
         store = status.store
         rows.append(

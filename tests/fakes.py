@@ -15,6 +15,7 @@ import numpy as np
 from bridge.errors import UnsupportedError
 from bridge.ports import (
     Conditions,
+    KeptAnswers,
     LevelCodes,
     ModelInfo,
     Mono,
@@ -95,6 +96,7 @@ class CountingGenerator:
         self.fed: list[Mono] = []
         self.decoded: list[int] = []
         self.known = 1.0
+        self.answers: dict[str, KeptAnswers] = {}
         self.sung: tuple[TimedWord, ...] = ()
         """What `words` tells, in model samples."""
 
@@ -157,6 +159,9 @@ class CountingGenerator:
     def fidelity(self, audio: Mono) -> float:
         self._count("fidelity")
         return self.known if audio.shape[0] else 0.0
+
+    def kept_answers(self) -> dict[str, KeptAnswers]:
+        return self.answers
 
     def restore(self, data: bytes) -> CountingState:
         self._count("restore")

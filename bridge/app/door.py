@@ -4,8 +4,8 @@ The model knows nothing of the bridge and speaks in rows of its own tables;
 names become rows here. Torch is imported when a model is loaded, not before.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -16,6 +16,7 @@ from bridge.app.rows import translated_errors
 from bridge.errors import InvalidRequestError, NotFoundError, UnsupportedError
 from bridge.ports import (
     Conditions,
+    KeptAnswers,
     LevelCodes,
     MidiPart,
     ModelInfo,
@@ -148,6 +149,10 @@ class ShippedGenerator:
     def fidelity(self, audio: Mono) -> float:
         """Return how well the codec reproduces this audio."""
         return self._model.fidelity(audio)
+
+    def kept_answers(self) -> dict[str, KeptAnswers]:
+        """Return what the model keeps of its networks' answers, by kind."""
+        return {kind: KeptAnswers(**asdict(stats)) for kind, stats in self._model.memos().items()}
 
     def restore(self, data: bytes) -> "TimelineState":
         """Return the state that `to_bytes` gave."""
@@ -418,6 +423,10 @@ class TranslatedGenerator:
         """Return how well the codec reproduces this audio."""
         with translated_errors():
             return self._generator.fidelity(audio)
+
+    def kept_answers(self) -> Mapping[str, KeptAnswers]:
+        """Return what the model keeps of its networks' answers, by kind."""
+        return self._generator.kept_answers()
 
     def restore(self, data: bytes) -> Any:  # noqa: ANN401 - opaque
         """Return the state that `to_bytes` gave."""

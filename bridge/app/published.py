@@ -13,6 +13,7 @@ from bridge.app.door import notes_of, stems_of
 from bridge.errors import NotFoundError, UnsupportedError
 from bridge.ports import (
     Conditions,
+    KeptAnswers,
     LevelCodes,
     LevelPlan,
     ModelInfo,
@@ -130,6 +131,10 @@ class PublishedGenerator:
     def fidelity(self, audio: Mono) -> float:
         """Return how well the codec reproduces this audio."""
         return self._model.fidelity(audio)
+
+    def kept_answers(self) -> dict[str, KeptAnswers]:
+        """Return nothing: a piece's conditions are read once, with its window."""
+        return {}
 
     def restore(self, data: bytes) -> OfflineState:
         """Return the state that `to_bytes` gave."""

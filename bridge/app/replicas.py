@@ -13,13 +13,15 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from contextlib import suppress
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Final, Protocol
 
 from bridge.app.resident import Answer, Call, Lane
 from bridge.errors import BridgeError, NotReadyError
 from bridge.ports import (
     Conditions,
+    KeptAnswers,
     LevelCodes,
     ModelInfo,
     Mono,
@@ -201,6 +203,16 @@ class ReplicatedGenerator:
         """Return how well the codec reproduces this audio."""
         return self.ask(Lane.SOUND, "fidelity", None, audio)
 
+    def kept_answers(self) -> dict[str, KeptAnswers]:
+        """Return what all replicas keep together, by kind."""
+        found: dict[str, KeptAnswers] = {}
+        for spot in list(self._spots):
+            # One that was just lost keeps nothing any more.
+            with suppress(ConnectionError):
+                kept = spot.call(Lane.QUESTIONS, Call(method="kept_answers")).value
+                found |= {kind: _added(found.get(kind), own) for kind, own in kept.items()}
+        return found
+
     def restore(self, data: bytes) -> RemoteState:
         """Return the state that `to_bytes` gave."""
         return self._make("restore", None, data)[0]
@@ -349,3 +361,9 @@ class ReplicatedGenerator:
             self._changed.notify_all()
         if found is not None and self._closed:
             found.replica.close()
+
+
+def _added(first: KeptAnswers | None, second: KeptAnswers) -> KeptAnswers:
+    names = [one.name for one in fields(KeptAnswers)]
+    before = first or KeptAnswers()
+    return KeptAnswers(**{name: getattr(before, name) + getattr(second, name) for name in names})

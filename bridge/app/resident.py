@@ -11,7 +11,12 @@ from typing import Any, Final
 from bridge.ports import Generator
 
 MAKING: Final = frozenset({"open", "begin", "feed", "step", "restore", "rewind", "adopt"})
-TELLING: Final = frozenset({"decode", "fidelity", "steps_per_second", "codes", "words", "warm_up"})
+TELLING: Final = frozenset(
+    {
+        *("decode", "fidelity", "steps_per_second", "codes", "words", "warm_up"),
+        "kept_answers",
+    }
+)
 
 
 class Lane(StrEnum):

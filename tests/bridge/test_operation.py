@@ -30,7 +30,7 @@ def test_every_metric_is_listed_and_none_that_there_is_not(text):
         started_s=0,
         memory_bytes=0,
         model=counting_info(),
-        stats=EngineStats(**dict.fromkeys(names, 0)),
+        stats=EngineStats(**{**dict.fromkeys(names, 0), "kept_answers": {}}),
         store=StoreStats(num_takes=0, kept_takes=0, used_bytes=0, limit_bytes=0),
     )
     there_are = {metric.name for metric in metrics_of(replace(status))}

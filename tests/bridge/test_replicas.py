@@ -10,7 +10,7 @@ from fakes import CountingGenerator, counting_info, ramp
 from bridge.app.replicas import ReplicatedGenerator
 from bridge.app.resident import Answer, Call, Lane, Resident
 from bridge.errors import BridgeError, NotReadyError, UnsupportedError
-from bridge.ports import Conditions, Plan
+from bridge.ports import Conditions, KeptAnswers, Plan
 
 PLAN = Plan(seed=1)
 
@@ -209,3 +209,13 @@ def test_only_calls_of_the_port_are_answered():
         resident.answer(Call(method="_count", arguments=("x",)))
     assert resident.answer(Call(method="info")) == Answer(value=counting_info())
     assert [str(lane) for lane in Lane] == ["model", "sound", "questions"]
+
+
+def test_what_replicas_keep_is_told_together_and_a_lost_one_keeps_nothing():
+    places = [Held(), Held()]
+    for number, place in enumerate(places):
+        place.generator.answers = {"codes": KeptAnswers(hits=number + 1, held_bytes=10)}
+    generator = ReplicatedGenerator(places)
+    assert generator.kept_answers() == {"codes": KeptAnswers(hits=3, held_bytes=20)}
+    places[0].alive = False
+    assert generator.kept_answers() == {"codes": KeptAnswers(hits=2, held_bytes=10)}

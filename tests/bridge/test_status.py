@@ -8,6 +8,7 @@ from fakes import counting_info
 
 from bridge.engine import EngineStats
 from bridge.jobs import JobInfo, JobState
+from bridge.ports import KeptAnswers
 from bridge.status import ServerStatus, exposition, metrics_of, page
 from bridge.store import StoreStats
 
@@ -73,6 +74,18 @@ def test_prometheus_reads_every_figure():
     assert figures["jukebox_store_bytes",] == (3 * 1024**2, "gauge")
     assert figures["jukebox_memory_bytes",] == (5 * 1024**2, "gauge")
     assert figures["jukebox_start_time_seconds",] == (1_000, "gauge")
+
+
+def test_kept_answers_are_told_by_kind():
+    kept = KeptAnswers(held=3, held_bytes=2 * 1024**2, limit_bytes=8 * 1024**2, hits=7, misses=5)
+    serving = replace(SERVING, stats=replace(STATS, kept_answers={"codes": kept}))
+    figures = parsed(serving)
+    assert figures["jukebox_answer_hits_total", "codes"] == (7, "counter")
+    assert figures["jukebox_answer_misses_total", "codes"] == (5, "counter")
+    assert figures["jukebox_answer_evictions_total", "codes"] == (0, "counter")
+    assert figures["jukebox_answer_held_bytes", "codes"] == (2 * 1024**2, "gauge")
+    assert figures["jukebox_answer_limit_bytes", "codes"] == (8 * 1024**2, "gauge")
+    assert "7 of 12, 2.0 of 8 MiB" in Cells(page(serving, 2_000.0)).cells
 
 
 def test_labels_of_any_text_come_through():
