@@ -82,6 +82,24 @@ def joined(prime: Audio, lead_in: Audio, result: Audio, fade_samples: int) -> Au
     return np.concatenate([prime[:, :kept], faded, result], axis=1)
 
 
+def led_out(result: Audio, suffix: Audio, fade_samples: int) -> Audio:
+    """Return the result whose last samples pass into the first ones of what follows.
+
+    The suffix begins so many samples before the result's end; after it, it goes on by itself.
+
+    Raises:
+        ValueError: Channel counts differ, or one is shorter than the fade.
+    """
+    if result.shape[0] != suffix.shape[0]:
+        raise ValueError(f"result and suffix have {result.shape[0]} and {suffix.shape[0]} channels")
+    shorter = min(result.shape[1], suffix.shape[1])
+    if not 0 <= fade_samples <= shorter:
+        raise ValueError(f"the fade has {fade_samples} samples, allowed are 0 to {shorter} samples")
+    kept = result.shape[1] - fade_samples
+    faded = crossfaded(result[:, kept:], suffix[:, :fade_samples])
+    return np.concatenate([result[:, :kept], faded], axis=1)
+
+
 def crossfaded(old: Audio, new: Audio) -> Audio:
     """Return the passage from one audio to another of the same length at equal power.
 

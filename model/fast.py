@@ -16,7 +16,7 @@ from model.memo import Memo, digest
 from model.noise import choose, uniform
 from model.sampler import chances
 from model.state import Codes, TimelineState
-from model.values import SamplingPlan
+from model.values import Known, SamplingPlan, nothing_known
 
 Shown = Bool[np.ndarray, " frames"]
 Conditions = Float[Tensor, "1 groups width"]
@@ -51,12 +51,12 @@ class FastSampler:
     @torch.no_grad()
     def remember(self, state: TimelineState, codes: Codes) -> TimelineState:
         """Return the state whose memory holds one more finished chunk."""
-        return self._remembering(state, codes, self._conditions(state))
+        return self._remembering(state, codes, self._conditions(state, state.known))
 
     @torch.no_grad()
     def step(self, state: TimelineState, plan: SamplingPlan) -> TimelineState:
         """Return the state one chunk further: drawn in a few passes, settled and remembered."""
-        frames, conditions = self._grid.chunk_frames, self._conditions(state)
+        frames, conditions = self._grid.chunk_frames, self._conditions(state, state.known)
         heard = state.codes[state.remembered_chunks * frames :]
         codes = np.zeros(frames, np.int16)
         codes[: len(heard)] = heard
@@ -66,8 +66,14 @@ class FastSampler:
         for turn in range(passes):
             now = self._decided(turn, passes) & ~shown
             if now.any():
-                seen = _row(codes), torch.as_tensor(shown)[None], conditions, memory
-                logits = self._student.look(*seen, wanted=torch.as_tensor(now))
+                seen = _row(codes), torch.as_tensor(shown)[None]
+                wanted = torch.as_tensor(now)
+                logits = self._student.look(*seen, conditions, memory, wanted=wanted)
+                if plan.guidance != 1:
+                    # The past was remembered as it was told: what leads away is this chunk's.
+                    untold = self._conditions(state, _untold(state.known))
+                    free = self._student.look(*seen, untold, memory, wanted=wanted)
+                    logits = free + plan.guidance * (logits - free)
                 draws = self._draws(state, plan, turn)[now]
                 codes[now] = choose(chances(logits[0] + lean, plan), draws)
                 shown |= now
@@ -98,10 +104,15 @@ class FastSampler:
         memory = self._student.remember(_row(codes), conditions, memory)
         return replace(state, memory=memory, remembered_chunks=state.remembered_chunks + 1)
 
-    def _conditions(self, state: TimelineState) -> Conditions:
+    def _conditions(self, state: TimelineState, known: Known) -> Conditions:
         """Return the conditions of the chunk to come."""
-        inputs = self._inputs.of_chunk(state.known, state.remembered_chunks)
+        inputs = self._inputs.of_chunk(known, state.remembered_chunks)
         return self.conditions.of(_key(inputs), lambda: self._student.conditions(inputs))
+
+
+def _untold(known: Known) -> Known:
+    """Return what is left when all is dropped that was dropped in training: the part wanted."""
+    return replace(nothing_known(), target=known.target)
 
 
 def _key(inputs: FrameInputs) -> bytes:

@@ -17,6 +17,15 @@ from bridge.audio_file import (
 )
 from bridge.client import Continuation, Result
 from bridge.commands.console import progress_bar, say
+from bridge.commands.form import (
+    Following,
+    add_following_arguments,
+    add_form_arguments,
+    add_tempo_arguments,
+    followed,
+    formed,
+    leading,
+)
 from bridge.commands.parts import add_part_arguments, midi_from, part_files, stems_from
 from bridge.commands.serving import add_server_arguments, client_of
 from bridge.errors import InvalidRequestError, NotFoundError
@@ -58,6 +67,7 @@ class _Job:
     """The request, and what is done with its result."""
 
     continuation: Continuation
+    following: Following | None
     chain_path: Path | None
     chain: Callable[[Audio], Audio] | None
 
@@ -72,8 +82,9 @@ def _add_files(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_music(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--tempo", type=float, metavar="BPM", help="quarter notes a minute")
-    parser.add_argument("--meter", default="4/4", help="such as 7/8 (%(default)s)")
+    add_tempo_arguments(parser)
+    add_form_arguments(parser)
+    add_following_arguments(parser)
     length = parser.add_mutually_exclusive_group(required=True)
     length.add_argument("--bars", type=float, help="length of the result; needs --tempo")
     length.add_argument("--samples", type=int, help="length of the result")
@@ -107,7 +118,8 @@ def _check_out(arguments: argparse.Namespace) -> None:
         raise NotFoundError(f"--out is {out}, there is no folder {out.parent}")
     if out.is_dir():
         raise InvalidRequestError(f"--out is {out}, which is a folder")
-    inputs = (arguments.prime, *part_files(arguments))
+    suffix = () if arguments.suffix is None else (arguments.suffix,)
+    inputs = (arguments.prime, *suffix, *part_files(arguments))
     if any(path.resolve() == out.resolve() for path in inputs):
         raise InvalidRequestError(f"--out is {out}, which is also read")
 
@@ -135,10 +147,16 @@ def _job_of(arguments: argparse.Namespace) -> _Job:
         draw_seed=arguments.seed is None,
         prime_start_sample=start,
     )
+    continuation, following = leading(formed(continuation, arguments), arguments, clip)
     chain = None
     if arguments.chain is not None:
         chain = open_chain(arguments.chain, clip.sample_rate, clip.samples.shape[0])
-    return _Job(continuation=continuation, chain_path=arguments.chain, chain=chain)
+    return _Job(
+        continuation=continuation,
+        following=following,
+        chain_path=arguments.chain,
+        chain=chain,
+    )
 
 
 def _plan(arguments: argparse.Namespace) -> Plan:
@@ -157,6 +175,10 @@ def _plan(arguments: argparse.Namespace) -> Plan:
 def _write(out: Path, job: _Job, result: Result) -> Path:
     accepted, done = result.accepted, result.done
     audio = result.audio if job.chain is None else job.chain(result.audio)
+    audio = followed(job.continuation, audio, done.lead_in, job.following)
+    start = accepted.splice_sample
+    if job.following is not None and job.following.loops:
+        start = job.continuation.prime_start_sample
     provenance = Provenance(
         model=accepted.model,
         fingerprint=accepted.fingerprint,
@@ -166,7 +188,7 @@ def _write(out: Path, job: _Job, result: Result) -> Path:
         take_id=done.take_id,
     )
     clip = AudioClip(samples=audio, sample_rate=job.continuation.sample_rate)
-    return write_audio(out, clip, accepted.splice_sample, provenance, overwrite=True)
+    return write_audio(out, clip, start, provenance, overwrite=True)
 
 
 def _report(path: Path, job: _Job, result: Result, *, as_json: bool) -> str:

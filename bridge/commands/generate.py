@@ -9,6 +9,7 @@ from bridge.app import Load
 from bridge.audio_file import AudioClip, read_audio, read_time_reference
 from bridge.client import Continuation, Verb
 from bridge.commands.console import progress_bar
+from bridge.commands.form import add_form_arguments, add_tempo_arguments, formed
 from bridge.commands.parts import add_part_arguments, midi_from, part_files, stems_from
 from bridge.commands.sampling import (
     Made,
@@ -27,6 +28,7 @@ from bridge.commands.sampling import (
 from bridge.errors import InvalidRequestError
 from bridge.lyric_file import read_lyrics
 from bridge.ports import Conditions, Labels, StemKind, Timing, Voice
+from bridge.transport import parse_meter
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,6 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model_arguments(parser)
     _add_piece(parser)
     add_part_arguments(parser)
+    add_tempo_arguments(parser)
+    add_form_arguments(parser)
     add_sampling_arguments(parser)
     add_output_arguments(parser)
 
@@ -46,7 +50,7 @@ def run(arguments: argparse.Namespace, load: Load | None = None) -> int:
     """
     check_outputs(arguments, arguments.lyrics, arguments.prime, *part_files(arguments))
     clip = _prime(arguments)
-    asked = _asked(arguments, clip)
+    asked = formed(_asked(arguments, clip), arguments)
     with progress_bar(f"generating with {arguments.model or 'the server'}") as bar:
         bar.stage("starting")
         with client_with(arguments, load) as client:
@@ -109,10 +113,13 @@ def _asked(arguments: argparse.Namespace, clip: AudioClip) -> Continuation:
     start = 0
     if arguments.prime is not None:
         start = read_time_reference(arguments.prime) or 0
+    meter = parse_meter(arguments.meter)
     return Continuation(
         prime=clip.samples,
         sample_rate=clip.sample_rate,
         num_samples=round(arguments.seconds * clip.sample_rate),
+        tempo_bpm=arguments.tempo,
+        meter=(meter.numerator, meter.denominator),
         conditions=Conditions(
             labels=Labels(artist=arguments.artist, genre=arguments.genre),
             timing=timing_from(arguments, clip.sample_rate),

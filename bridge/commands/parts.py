@@ -64,7 +64,7 @@ def stems_from(arguments: argparse.Namespace, prime: AudioClip) -> dict[StemKind
                 f"the {kind} stem {path} has {clip.sample_rate} Hz, "
                 f"the prime has {prime.sample_rate} Hz"
             )
-        stems[kind] = _as_many_channels(clip.samples, prime.samples.shape[0])
+        stems[kind] = as_many_channels(clip.samples, prime.samples.shape[0])
     return stems
 
 
@@ -77,7 +77,7 @@ def _stem(text: str) -> tuple[StemKind, Path]:
     return StemKind(kind), Path(path)
 
 
-def _as_many_channels(audio: Audio, num_channels: int) -> Audio:
+def as_many_channels(audio: Audio, num_channels: int) -> Audio:
     """Return a stem in the prime's format; the model hears its mid, which stays the same."""
     if audio.shape[0] == num_channels:
         return audio

@@ -18,7 +18,7 @@ from bridge.midi.notes import Played, part_of
 from bridge.midi.rows import Command, Preset
 from bridge.ports import Conditions, Labels, MidiPart, Plan, Quality, StemKind
 from bridge.request import Prime, RenderRequest, TakePoint
-from bridge.transport import Meter, TempoMap, exact, parse_meter, steady
+from bridge.transport import Meter, TempoMap, exact, parse_meter, pulse_of, steady
 
 CLIENT: Final = "midi"
 SEED_BITS: Final = 63
@@ -72,7 +72,7 @@ def continuation(preset: Preset, moment: Moment, request_id: str) -> RenderReque
         source=prime,
         num_samples=tempo_map.num_samples_of_bars(preset.bars, prime.end_sample),
         plan=plan_of(preset.options, moment.knobs),
-        conditions=_conditions_of(preset.options, part),
+        conditions=replace(_conditions_of(preset.options, part), pulse=pulse_of(tempo_map)),
         model=preset.options.get("model", ""),
         seed_drawn="seed" not in preset.options,
         write_file=True,
@@ -84,7 +84,7 @@ def going_on(last: RenderRequest, take_id: str, request_id: str) -> RenderReques
     return replace(
         _again(last, request_id),
         source=TakePoint(take_id=take_id),
-        conditions=replace(last.conditions, midi=None),
+        conditions=replace(last.conditions, midi=None, pulse=()),
         anchor_sample=None,
     )
 

@@ -13,12 +13,14 @@ from typing import Any, Final
 
 from bridge.audio_file import read_audio, read_time_reference
 from bridge.errors import InvalidRequestError
+from bridge.form import curve_of, sections_of
+from bridge.limits import check_conditions
 from bridge.midi_file import read_midi
 from bridge.model_time import mid_of
 from bridge.osc import values
 from bridge.osc.files import inside, read_codes
 from bridge.osc.values import Kind, Parameter
-from bridge.ports import Conditions, Labels, Plan, Quality, Stem, StemKind
+from bridge.ports import Conditions, Labels, Mono, Plan, Quality, Stem, StemKind, Suffix
 from bridge.request import (
     MAX_CHANNELS,
     MAX_DEADLINE_SECONDS,
@@ -33,7 +35,7 @@ from bridge.request import (
     TakePoint,
 )
 from bridge.takes import Take
-from bridge.transport import TempoMap, parse_meter, steady
+from bridge.transport import TempoMap, parse_meter, pulse_of, steady
 
 SEED_BITS: Final = 63
 MAX_COUNT: Final = 16
@@ -87,12 +89,19 @@ COUNT: Final = values.number(
 )
 FINEST: Final = values.number("finest_level", Kind.WHOLE, "level to go down to, 0 is audio", 0, 2)
 
+FORM: Final = (
+    values.text("suffix", "audio file that the result leads into, from its end on"),
+    values.text("energy", "0 to 1 for each bar of the result, with commas; 0.5 is as loud as now"),
+    values.text("density", "0 to 1 for each bar: 8 d squared onsets a quarter note"),
+    values.text("sections", "NAME:BARS[@SIMILARITY] with commas, from the first sample on"),
+)
 _CONDITIONS: Final = (
     *(values.text(key, f"audio file of the {kind} to fit") for key, kind in STEM_KEYS.items()),
     values.TARGET,
     values.ARTIST,
     values.GENRE,
 )
+FORM_NAMES: Final = frozenset(parameter.name for parameter in FORM)
 _ALWAYS: Final = (*LENGTH, NUM_SAMPLES, values.MODEL, *values.PLAN, DEADLINE, REPLY_PORT)
 _ANCHOR: Final = values.position("anchor", "session sample where the code grid starts")
 
@@ -182,14 +191,14 @@ CONTINUE: Final = Verb(
     address="/jukebox/continue",
     does="continues a recorded section",
     parameters=(values.ID, PATH),
-    options=(*_ALWAYS, MIDI, *_CONDITIONS, START, _ANCHOR),
+    options=(*_ALWAYS, MIDI, *_CONDITIONS, *FORM, START, _ANCHOR),
     source=_prime_of,
 )
 GENERATE: Final = Verb(
     address="/jukebox/generate",
     does="makes music from nothing but its conditions",
     parameters=(values.ID,),
-    options=(*_ALWAYS, MIDI, *_CONDITIONS, START, RATE, CHANNELS),
+    options=(*_ALWAYS, MIDI, *_CONDITIONS, *FORM, START, RATE, CHANNELS),
     source=_nothing_of,
 )
 RENDER_MIDI: Final = Verb(
@@ -257,12 +266,16 @@ def requests_of(order: Order, seed: int, *, seed_drawn: bool) -> list[RenderRequ
     """
     source, rate, splice = order.verb.source(order)
     conditions = _conditions_of(order, source, rate, splice)
+    num_samples = _num_samples(order, conditions, source, rate, splice)
+    suffix = _suffix_of(order, rate, splice + num_samples)
+    conditions = replace(conditions, suffix=suffix)
+    check_conditions(conditions)
     name = order.given["id"]
     request = RenderRequest(
         request_id=name,
         sample_rate=rate,
         source=source,
-        num_samples=_num_samples(order, conditions, source, rate, splice),
+        num_samples=num_samples,
         plan=_plan_of(order, seed),
         conditions=conditions,
         anchor_sample=order.given.get("anchor"),
@@ -346,18 +359,42 @@ def _conditions_of(order: Order, source: Source, rate: int, splice: int) -> Cond
         for key, kind in STEM_KEYS.items()
         if key in order.given
     )
+    tempo_map = _tempo_map(order, rate, start)
+    curves = {name: curve_of(order.given.get(name, "")) for name in ("energy", "density")}
+    told = not set(order.given).isdisjoint({"tempo_bpm", "bars", *FORM_NAMES})
     return Conditions(
         labels=Labels(artist=order["artist"] or None, genre=order["genre"] or None),
         midi=midi,
         stems=stems,
         target=StemKind(order["target"]),
+        pulse=pulse_of(tempo_map) if told else (),
+        energy_per_bar=curves["energy"],
+        density_per_bar=curves["density"],
+        curves_sample=splice if any(curves.values()) else None,
+        sections=sections_of(order.given.get("sections", ""), tempo_map, start),
     )
 
 
+def _suffix_of(order: Order, rate: int, start_sample: int) -> Suffix | None:
+    if "suffix" not in order.given:
+        return None
+    samples = _read_beside("suffix", order.file("suffix"), rate)
+    return Suffix(start_sample=start_sample, samples=samples)
+
+
 def _stem_of(kind: StemKind, path: Path, rate: int, start: int) -> Stem:
+    return Stem(kind=kind, start_sample=start, samples=_read_beside(f"{kind} stem", path, rate))
+
+
+def _read_beside(what: str, path: Path, rate: int) -> Mono:
+    """Return the mid of audio that belongs to a prime.
+
+    Raises:
+        InvalidRequestError: It has another rate.
+    """
     clip = read_audio(path, MAX_PRIME_SECONDS + MAX_RESULT_SECONDS)
     if clip.sample_rate != rate:
         raise InvalidRequestError(
-            f"the {kind} stem {path} has {clip.sample_rate} Hz, the prime has {rate} Hz"
+            f"the {what} {path} has {clip.sample_rate} Hz, the prime has {rate} Hz"
         )
-    return Stem(kind=kind, start_sample=start, samples=mid_of(clip.samples))
+    return mid_of(clip.samples)

@@ -132,6 +132,70 @@ def test_midi_stems_labels_and_plan_reach_the_model(generator, go_on, files):
     assert read_time_reference(files.out) == 500 + 48_001
 
 
+def test_tempo_form_and_curves_reach_the_model(generator, go_on, files):
+    curves = ("--energy", "0.25,1", "--density", "0.5")
+    assert go_on(*curves, "--sections", "A:1,B:1,A:1@0.5", "--guidance", 2) == 0
+    conditions, anchor = generator.opened[-1]
+    (point,) = conditions.pulse
+    assert point.sample == pytest.approx((9_000 - anchor) * 147 / 160)
+    assert point.samples_per_beat == pytest.approx(60 / 97.3 * 44_100)
+    assert point.beats_per_bar == 3.5
+    assert (conditions.energy_per_bar, conditions.density_per_bar) == ((0.25, 1.0), (0.5,))
+    assert conditions.curves_sample == round((57_001 - anchor) * 147 / 160)
+    starts = [section.start_sample for section in conditions.sections]
+    bar = 3.5 * 60 / 97.3 * 44_100
+    assert starts == pytest.approx([point.sample + n * bar for n in range(3)], abs=1)
+    assert [section.similarity for section in conditions.sections] == [1.0, 1.0, 0.5]
+
+
+def test_a_result_passes_into_its_suffix(generator, go_on, files):
+    rate, fade = 48_000, 2_880
+    suffix = np.full((1, rate), 0.25, np.float32)
+    path = files.prime.parent / "next.wav"
+    write_audio(path, AudioClip(samples=suffix, sample_rate=rate), 0, NOBODY)
+    assert go_on("--seed", 7, "--suffix", path) == 0
+    led, (conditions, anchor) = read_audio(files.out).samples, generator.opened[-1]
+    assert led.shape == (2, LENGTH + fade)
+    assert conditions.suffix.start_sample == round((57_001 + LENGTH + fade - anchor) * 147 / 160)
+    assert conditions.suffix.samples.size == pytest.approx((rate - fade) * 147 / 160, abs=1)
+    assert led[:, -1] == pytest.approx(0.25, abs=0.01)
+    assert go_on("--seed", 7) == 0
+    # The resampler looks past an end, where one result has more to come: rounding alone.
+    np.testing.assert_allclose(led[:, :LENGTH], read_audio(files.out).samples, atol=1e-8)
+
+
+def test_a_loop_is_written_whole_and_ends_where_it_begins(generator, go_on, files):
+    rate, fade = 48_000, 2_880
+    prime = np.tile(np.linspace(0.1, 0.2, rate, dtype=np.float32), (2, 1))
+    write_audio(
+        files.prime, AudioClip(samples=prime, sample_rate=rate), 9_000, NOBODY, overwrite=True
+    )
+    assert go_on("--seed", 7, "--loop") == 0
+    whole = read_audio(files.out).samples
+    assert read_time_reference(files.out) == 9_000
+    assert whole.shape == (2, rate + LENGTH)
+    # Past the passage from its end and before the one into the result it is the prime.
+    np.testing.assert_array_equal(whole[:, fade : rate - fade], prime[:, fade : rate - fade])
+    assert generator.opened[-1][0].suffix.samples.size > 0
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (("--sections", "A4"), "'A4' is not written"),
+        (("--energy", "1.5"), r"energy_per_bar of bar 0 is 1.5"),
+        (("--suffix", "short"), "what follows has 9 samples, at least 5760"),
+    ],
+)
+def test_form_that_means_nothing_is_told_in_one_line(generator, go_on, files, capsys, more, words):
+    short = files.prime.parent / "short.wav"
+    clip = AudioClip(samples=np.zeros((1, 9), np.float32), sample_rate=48_000)
+    write_audio(short, clip, 0, NOBODY)
+    assert go_on(*(short if word == "short" else word for word in more)) == 2
+    assert re.search(words, capsys.readouterr().err)
+    assert not files.out.exists()
+
+
 def test_a_running_server_is_used_when_named(serve, go_on, files, capsys):
     served = serve(CountingGenerator(follows_seed=True))
     assert go_on("--server", served.address, "--seed", 3, "--samples", 1_001, bars=None) == 0

@@ -4,7 +4,16 @@ import numpy as np
 import pytest
 
 from bridge.resample import ToSession
-from bridge.splice import KNEE, MAX_GAIN_DB, amplified, crossfaded, joined, level_gain_db, softened
+from bridge.splice import (
+    KNEE,
+    MAX_GAIN_DB,
+    amplified,
+    crossfaded,
+    joined,
+    led_out,
+    level_gain_db,
+    softened,
+)
 from bridge.stereo import measured_image, start, widened
 from bridge.transport import SampleMap, parse_meter, steady
 
@@ -173,3 +182,18 @@ def test_prime_and_result_join_exactly_from_bars_to_samples(
     assert whole.shape == (num_channels, prime_samples + num_samples)
     np.testing.assert_array_equal(whole[:, : prime_samples - 960], prime[:, :-960])
     np.testing.assert_array_equal(whole[:, prime_samples:], result)
+
+
+def test_a_result_is_led_out_into_what_follows_at_equal_power():
+    result, suffix, fade = noise(2, 9_000, seed=1), noise(2, 5_000, seed=2), 2_000
+    led = led_out(result, suffix, fade)
+    assert led.shape == result.shape
+    np.testing.assert_array_equal(led[:, :7_000], result[:, :7_000])
+    np.testing.assert_allclose(led[:, -1], suffix[:, fade - 1], atol=1e-3)
+    assert level_db(led[:, 7_500:8_500]) == pytest.approx(-20, abs=0.5)
+    np.testing.assert_array_equal(led_out(result, suffix, 0), result)
+    for wrong in (-1, 5_001):
+        with pytest.raises(ValueError, match="allowed are 0 to 5000 samples"):
+            led_out(result, suffix, wrong)
+    with pytest.raises(ValueError, match="2 and 1 channels"):
+        led_out(result, suffix[:1], fade)

@@ -327,3 +327,17 @@ def test_a_state_is_stored_with_all_that_was_told(generator):
     ours, theirs = (grown(generator, one, plan(), 4 * CHUNK) for one in (state, again))
     assert np.array_equal(ours.codes, theirs.codes)
     assert np.array_equal(ours.known.notes, theirs.known.notes)
+
+
+def test_guidance_leads_codes_away_from_those_of_who_was_told_nothing(generator):
+    known = told()
+
+    def codes(known, **changes):
+        return grown(generator, fed(generator, sound(PRIME), known), plan(**changes), 4 * CHUNK)
+
+    plain, led, free = (codes(known, guidance=scale).codes for scale in (1.0, 3.0, 0.0))
+    assert not np.array_equal(plain, led)
+    assert not np.array_equal(plain, free)
+    # Whoever is told nothing has nothing to be led by.
+    silent = told(notes=GIVEN[:0], notes_span=None, target=2)
+    assert np.array_equal(codes(silent).codes, codes(silent, guidance=3.0).codes)

@@ -118,6 +118,25 @@ def test_keys_reach_the_request(osc, ask, prime):
     np.testing.assert_array_equal(written[0], ramp(splice - anchor, written.shape[1], 41))
 
 
+def test_tempo_curves_sections_and_suffix_reach_the_model(osc, ask, prime):
+    generator = CountingGenerator()
+    asker = ask(osc(generator))
+    pairs = ("energy", "0.25,1", "density", "0", "sections", "A:1,A:1@0.5", "suffix", prime.name)
+    values = ("a", str(prime), "120", "3/4", "1", *pairs)
+    asker.send(CONTINUE, "s" * len(values), *values)
+    address, done = asker.until_the_end()[-1]
+    assert address == DONE, done
+    conditions, anchor = generator.opened[-1][:2]
+    (point,) = conditions.pulse
+    assert (point.sample, point.samples_per_beat) == (SPLICE - 5_000 - anchor, 22_050)
+    assert point.beats_per_bar == 3
+    assert (conditions.energy_per_bar, conditions.density_per_bar) == ((0.25, 1.0), (0.0,))
+    assert conditions.curves_sample == SPLICE - anchor
+    assert conditions.suffix.start_sample == SPLICE + 3 * 22_050 - anchor
+    first, second = conditions.sections
+    assert (second.start_sample - first.start_sample, second.similarity) == (3 * 22_050, 0.5)
+
+
 def test_what_a_message_leaves_out_comes_from_the_session(osc, ask, prime):
     opened = osc(CountingGenerator(follows_seed=True))
     asker, other = ask(opened), ask(opened)
