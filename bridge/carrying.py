@@ -126,8 +126,8 @@ class Trial(Generic[S]):
         self._clock = clock
         self._state: S | None = None
         self._spent_s = {"hear": 0.0, "make": 0.0, "sound": 0.0}
-        noise = np.random.default_rng(0).standard_normal(info.feed_samples)
-        self._noise: Mono = (0.05 * noise).astype(np.float32)
+        # Never the same again: what a model keeps of sounds that it knows would be no measure.
+        self._noise = np.random.default_rng()
         self.calls: tuple[Callable[[Generator[S]], None], ...] = (
             self._open,
             *[partial(self._timed, "hear")] * HEARD_BLOCKS,
@@ -154,10 +154,12 @@ class Trial(Generic[S]):
 
     def _timed(self, kind: str, model: Generator[S]) -> None:
         assert self._state is not None
+        noise = 0.05 * self._noise.standard_normal(self._info.feed_samples)
+        sound: Mono = noise.astype(np.float32)
         state, begun_s = self._state, self._clock()
         match kind:
             case "hear":
-                self._state = model.feed(state, self._noise)
+                self._state = model.feed(state, sound)
             case "make":
                 self._state = model.step([state], Plan(seed=0))[0].state
             case _:

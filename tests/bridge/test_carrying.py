@@ -74,3 +74,4 @@ def test_a_trial_measures_what_a_second_of_music_takes():
     assert cost.sounded_s == pytest.approx(0.001 * info.sample_rate / 4_096)
     assert cost.made_s > 0
     assert generator.calls["feed"] == HEARD_BLOCKS
+    assert len({fed.tobytes() for fed in generator.fed}) == HEARD_BLOCKS, "no sound comes twice"
