@@ -1,9 +1,10 @@
 """What need not be computed again: primes that were heard, and takes that were made.
 
-A state of the model is kept under the hash of all that made it: the model, the
-conditions, the anchor, and every canonical block fed so far. Hashes are chained, so
-primes that begin alike share a path, as in a radix tree whose edges are blocks, and
-the longest known beginning is found by walking the path from its end. At the budget
+A state of the model is kept under the hash of all that made it: the model, the labels,
+the anchor, every canonical block fed so far, and what conditions said of each. Hashes
+are chained, so primes that begin alike share a path, as in a radix tree whose edges are
+blocks, and the longest known beginning is found by walking the path from its end. What
+conditions say of later blocks is in no hash: they steer the state that is found. At the budget
 the state goes that was wanted least recently. A state is a value: who takes one out
 gets the bytes that hearing the prime again would give.
 
@@ -19,6 +20,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Generic, TypeAlias
 
+from bridge.in_force import EVER, in_force
 from bridge.ports import Conditions, ModelInfo, Mono, Plan, S
 from bridge.request import RenderRequest
 from bridge.stereo import StereoImage
@@ -146,9 +148,11 @@ class Caches(Generic[S]):
 
 
 def prime_keys(info: ModelInfo, conditions: Conditions, anchor_sample: int, audio: Mono) -> Keys:
-    """Return the hashes of a prime's whole canonical blocks.
+    """Return the hashes of a prime's whole canonical blocks, and of what is in force in each.
 
-    A model that does not stream sizes its work by the result's end and has none.
+    What conditions say of later blocks is in none: a request that differs there alone finds the
+    state, which is then to be steered by its own conditions (`Generator.steer`).
+    A model that does not stream sizes its work by the result's end and has no keys.
 
     Args:
         info: Of the model.
@@ -158,11 +162,19 @@ def prime_keys(info: ModelInfo, conditions: Conditions, anchor_sample: int, audi
     """
     if not info.streams:
         return ()
-    facts = [info.fingerprint, anchor_sample, described_conditions(conditions)]
+    always = Conditions(
+        labels=conditions.labels,
+        timing=conditions.timing,
+        target=conditions.target,
+        lyrics=conditions.lyrics,
+        blend=conditions.blend,
+    )
+    facts = [info.fingerprint, anchor_sample, described_conditions(always)]
     link = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).digest()
     keys: list[bytes] = []
     for end in range(info.feed_samples, audio.shape[0] + 1, info.feed_samples):
         block = audio[end - info.feed_samples : end]
-        link = hashlib.sha256(link + block.tobytes()).digest()
+        told = in_force(conditions, (end - info.feed_samples if keys else EVER, end))
+        link = hashlib.sha256(link + told + block.tobytes()).digest()
         keys.append(link)
     return tuple(keys)

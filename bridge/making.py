@@ -101,6 +101,7 @@ class Making(Generic[S]):
         self._placement = placement
         self._parent = parent
         self._prefilled = prefilled
+        self._recognised = False
         self._saver = Saver(session.job, tools)
         self._decodable: S | None = None
         self._reached: Reached[S] | None = None
@@ -214,6 +215,7 @@ class Making(Generic[S]):
             self.plan = replace(self.plan, changes=heard.checkpoint.changes)
         elif self._prefilled is None:
             self._prefilled = self._tools.caches.longest(heard.keys)
+            self._recognised = self._prefilled is not None
         before = heard.checkpoint or self._prefilled
         state = await self._on_model(partial(self._begin, heard))
         self._show(state)
@@ -233,7 +235,9 @@ class Making(Generic[S]):
         if self._parent is not None:
             return self._departed(generator.restore(self._parent.codes))
         if self._prefilled is not None:
-            return self._prefilled.state.fork()
+            state = self._prefilled.state.fork()
+            # Another request heard it, whose conditions may be others from here on.
+            return generator.steer(state, conditions) if self._recognised else state
         anchor = self._placement.sample_map.anchor_sample
         state = generator.open(conditions, anchor, self._placement.needed_samples)
         if isinstance(source, StoredCodes):

@@ -147,6 +147,19 @@ def test_whatever_makes_another_state_makes_other_keys(changes):
     assert set(keys_of(sound)).isdisjoint(keys_of(**same))
 
 
+@pytest.mark.parametrize("blocks", [1, 2, 3])
+def test_conditions_that_differ_later_share_the_path_up_to_there(blocks):
+    def with_note_at(sample):
+        note = Note(start_sample=sample, end_sample=sample + 9, pitch=60, velocity=1)
+        return Conditions(midi=MidiPart(notes=(note,), start_sample=0, end_sample=9 * BLOCK))
+
+    sound = audio(4)
+    first, other = (with_note_at(place) for place in (blocks * BLOCK, 3 * BLOCK + 5))
+    keys, others = keys_of(sound, first), keys_of(sound, other)
+    assert keys[:blocks] == others[:blocks]
+    assert set(keys[blocks:]).isdisjoint(others[blocks:])
+
+
 def test_equal_stems_make_equal_keys_and_other_samples_other_ones():
     def stemmed(value):
         samples = np.full(9, value, np.float32)

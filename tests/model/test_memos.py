@@ -67,6 +67,21 @@ def test_under_another_label_the_same_sound_is_not_encoded_again():
     assert after["conditions"].misses > before["conditions"].misses
 
 
+@pytest.mark.parametrize("chunks", [1, 3, 4])
+def test_conditions_that_differ_later_alone_leave_the_same_state(warm, chunks):
+    """What a cache of states goes by: up to a sample the same is said, so the same was made."""
+    change = chunks * CHUNK
+    later = np.array([(change + 10, change + 9000, 72, 90, 0, 0)], np.int64)
+    held = NOTES.copy()
+    held[1, 1] = change + 77
+    first = replace(KNOWN["notes"], notes=held)
+    second = replace(KNOWN["notes"], notes=np.concatenate([NOTES, later]), notes_span=(0, END - 5))
+    state = warm.feed(warm.open(first, 0), sound(PRIME)[:change])
+    steered = warm.feed(replace(state, known=second), sound(PRIME)[change:])
+    throughout = fed(tiny_generator(tiny_bundle()), sound(PRIME), second)
+    assert steered.to_bytes() == throughout.to_bytes()
+
+
 def test_without_a_length_all_chunks_of_one_label_share_their_conditions():
     generator = tiny_generator(tiny_bundle())
     fed(generator, sound(PRIME))
