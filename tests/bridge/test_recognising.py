@@ -1,4 +1,4 @@
-"""Of a prime that was heard before nothing is heard again, also under conditions that differ later."""
+"""Of a prime that was heard before nothing is heard again, whatever conditions say of later."""
 
 import asyncio
 
