@@ -1,8 +1,8 @@
 """Measures live hand-overs: bar after bar, each made from what sounded up to a lead before it.
 
     python benchmarks/live.py [--handovers 50] [--virtual 1000] [--sessions 1 2 4]
-                              [--loads idle busy] [--lead-ms 800] [--sound] [--json FILE]
-                              [--replay FILE]
+                              [--loads idle busy] [--lead-ms 800] [--workers 0] [--share 0.85]
+                              [--sound] [--json FILE] [--replay FILE]
 
 Sessions play endless loops at 120 bpm, 4/4, 48 kHz stereo, in periods of 1024, with the default
 plan; a musician plays along at a quarter of the level. First so many hand-overs of each session
@@ -10,7 +10,8 @@ are paced in real time, over gRPC, against a server in a process of its own; the
 sessions together, on a virtual clock: the same sessions and the same engine, its model's calls
 taking times drawn from those that were recorded in the paced run (--sound computes them too, which
 takes long; without it the music of those bars is noise and is not listened to). Both are done idle
-and beside a process that keeps one core busy.
+and beside a process that keeps one core busy. A session or a loop that the server refuses, because
+the machine could not carry it, is counted and not played; on the virtual clock only as many play.
 
 `gaps` are samples of an answer that were missing when they were due, `late` blocks that came after
 they were due, `error` the samples by which hand-overs missed their bar lines. `lead` is how long
@@ -44,8 +45,9 @@ from rich.table import Table
 from bridge.admission import EngineLimits
 from bridge.app import running
 from bridge.app.door import shipped_model
+from bridge.app.places import end_model, placed
 from bridge.commands.demo import load_example
-from bridge.config import private_config
+from bridge.config import ServerConfig, private_config
 from bridge.engine import Engine
 from bridge.live_setup import Margins
 from bridge.ports import Audio, ModelInfo, Mono
@@ -58,6 +60,7 @@ COLUMNS: Final = (
     "load",
     "clock",
     "sessions",
+    "refused",
     "hand_overs",
     "gaps",
     "late",
@@ -90,14 +93,31 @@ class Recorded:
     thinned_chunks: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Served:
+    """How the server is set up.
+
+    Attributes:
+        model: Folder of weights; None: the shipped ones.
+        workers: Processes that hold the model; 0: the server's own.
+        share: Of the machine that live music may take; 0: no session is refused.
+    """
+
+    model: Path | None
+    workers: int
+    share: float
+
+
 def main(given: Sequence[str] | None = None) -> int:
     """Measure and print; return 0 if nothing was missing, late by a bar line, or failed."""
     arguments = _parser().parse_args(given)
     prime = _prime()
     rows: list[dict[str, Any]] = []
     kept: dict[str, Times] = {}
+    refused: dict[str, int] = {}
     if arguments.replay is not None:
-        kept = json.loads(arguments.replay.read_text())["times"]
+        before = json.loads(arguments.replay.read_text())
+        kept, refused = before["times"], before["refused"]
     for load in arguments.loads:
         for sessions in arguments.sessions:
             facts, name = {"load": load, "sessions": sessions}, f"{load} {sessions}"
@@ -108,9 +128,10 @@ def main(given: Sequence[str] | None = None) -> int:
                 with _busy_core() if load == "busy" else nullcontext():
                     seen, recorded = _paced(arguments, prime, sessions)
                 kept[name] = recorded.times
+                refused[name] = sum(bool(one.refused) for one in seen)
                 rows.append(facts | {"clock": "paced"} | _row(arguments, seen, recorded))
-            if arguments.virtual:
-                seen, virtual = _virtual(arguments, prime, sessions, recorded)
+            if arguments.virtual and (carried := sessions - refused[name]):
+                seen, virtual = _virtual(arguments, prime, carried, recorded)
                 rows.append(facts | {"clock": "virtual"} | _row(arguments, seen, virtual))
             _show(rows[-2:])
     report = {
@@ -118,6 +139,7 @@ def main(given: Sequence[str] | None = None) -> int:
         "asked": {name: str(value) for name, value in vars(arguments).items()},
         "rows": rows,
         "times": kept,
+        "refused": refused,
     }
     if arguments.json is not None:
         arguments.json.write_text(json.dumps(report, indent=1))
@@ -133,6 +155,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--lead-ms", type=float, default=800.0, help="(%(default)s)")
     parser.add_argument("--fade-ms", type=float, default=20.0, help="(%(default)s)")
     parser.add_argument("--reserve-ms", type=float, default=250.0, help="(%(default)s)")
+    parser.add_argument("--workers", type=int, default=0, help="processes of the model (0: none)")
+    parser.add_argument(
+        "--share", type=float, default=ServerConfig().live_share, help="0: none is refused"
+    )
     parser.add_argument("--no-keep-up", action="store_true", help="rather late than fewer passes")
     parser.add_argument("--sound", action="store_true", help="make the virtual bars' music too")
     parser.add_argument("--model", type=Path, metavar="DIR", help="weights; else the shipped ones")
@@ -174,7 +200,8 @@ def _paced(
     with tempfile.TemporaryDirectory() as folder:
         context = multiprocessing.get_context("spawn")
         here, there = context.Pipe()
-        server = context.Process(target=_serve, args=(there, Path(folder), arguments.model))
+        served = Served(model=arguments.model, workers=arguments.workers, share=arguments.share)
+        server = context.Process(target=_serve, args=(there, Path(folder), served))
         server.start()
         try:
             seen = play_paced(here.recv(), prime, settings)
@@ -184,15 +211,19 @@ def _paced(
             server.join()
 
 
-def _serve(pipe: Connection, spool: Path, model: Path | None) -> None:
+def _serve(pipe: Connection, spool: Path, served: Served) -> None:
     recorders: list[Recorder] = []
+    config = replace(
+        private_config(spool), max_live=MAX_LIVE, workers=served.workers, live_share=served.share
+    )
+
+    model = placed(config, shipped_model(served.model))()
 
     def load() -> Recorder:
-        recorders.append(Recorder(shipped_model(model)()))
+        recorders.append(Recorder(model))
         return recorders[0]
 
     async def serve() -> None:
-        config = replace(private_config(spool), max_live=MAX_LIVE)
         async with running(config, load) as app:
             await app.serve()
             recorders[0].times.clear()
@@ -204,6 +235,7 @@ def _serve(pipe: Connection, spool: Path, model: Path | None) -> None:
             pipe.send(Recorded(times=times, info=engine.info, thinned_chunks=thinned))
 
     asyncio.run(serve())
+    end_model(model)
 
 
 def _virtual(
@@ -220,7 +252,7 @@ def _virtual(
             counted,
             store=TakeStore(folder),
             clock=loop.time,
-            limits=EngineLimits(max_live=MAX_LIVE),
+            limits=EngineLimits(max_live=MAX_LIVE, calls_at_once=max(1, arguments.workers)),
         )
         tasks = []
         for number, setting in enumerate(settings):
@@ -272,6 +304,8 @@ def _row(arguments: argparse.Namespace, seen: list[Seen], recorded: Recorded) ->
         "silent": sum(one.silent for one in seen),
         "copies": sum(one.copies for one in seen),
         "listened": sum(one.checked for one in seen),
+        "refused": sum(bool(one.refused) for one in seen),
+        "refusal": next((one.refused for one in seen if one.refused), ""),
         "failed": [text for one in seen for text in one.failed],
         "model_ms": {
             kind: [round(1000 * float(np.percentile(values, share)), 1) for share in (50, 99)]
@@ -287,7 +321,8 @@ def _show(rows: list[dict[str, Any]]) -> None:
     console = Console(width=220)
     console.print(table)
     for row in rows:
-        console.print({"model_ms": row["model_ms"], "failed": row["failed"][:3]})
+        told = {name: row[name] for name in ("model_ms", "refusal")}
+        console.print(told | {"failed": row["failed"][:3]})
 
 
 @contextmanager

@@ -13,7 +13,7 @@ import numpy as np
 from bridge import messages
 from bridge.client import Client
 from bridge.engine import Engine
-from bridge.errors import BridgeError
+from bridge.errors import BridgeError, BusyError
 from bridge.live import LiveSession
 from bridge.live_client import LiveClient
 from bridge.live_loop import Failed, LiveLoop, LoopPlan, Told, Turn
@@ -32,6 +32,8 @@ FIRST_BAR: Final = 4
 START_SECONDS: Final = 0.2
 SILENT_DB: Final = -60.0
 COPY: Final = 0.95
+LOOP: Final = "bar"
+"""Its answers are named after it and a slash; what is told under it is of the loop itself."""
 SHIFT_SAMPLES: Final = 480
 
 
@@ -73,6 +75,7 @@ class Seen:
         silent: Hand-overs after which the bar was silent.
         copies: Hand-overs after which the bar was a copy of the one before.
         failed: What the server could not do.
+        refused: Why the session or its loop was not taken, if it was not.
     """
 
     slack_s: list[float] = field(default_factory=list)
@@ -85,6 +88,7 @@ class Seen:
     copies: int = 0
     checked: int = 0
     failed: list[str] = field(default_factory=list)
+    refused: str = ""
 
 
 class Musician:
@@ -164,7 +168,10 @@ def play_paced(address: str, prime: Audio, settings: list[Setting]) -> list[Seen
         with Client(address) as client:
             # Bar lines of sessions that are not one band's do not fall together.
             time.sleep(number * 2.0 / len(settings))
-            seen[number] = _play_one(client, prime, settings[number])
+            try:
+                seen[number] = _play_one(client, prime, settings[number])
+            except BusyError as error:
+                seen[number] = Seen(refused=str(error))
 
     threads = [threading.Thread(target=one, args=(number,)) for number in range(len(settings))]
     for thread in threads:
@@ -190,11 +197,15 @@ def _play_one(client: Client, prime: Audio, setting: Setting) -> Seen:
         for block in range(setting.num_blocks):
             time.sleep(max(0.0, musician.origin_s + block * PERIOD / RATE - time.monotonic()))
             # A period can be sent once it has sounded: when the next one begins.
+            if musician.seen.refused:
+                break
             if sounded is not None:
                 live.play(sounded)
             sounded = musician.play()
         live.close()
         reading.join()
+    if musician.seen.refused:
+        return Seen(refused=musician.seen.refused)
     return musician.result(has_sound=True)
 
 
@@ -208,7 +219,7 @@ def _loop_message(setting: Setting) -> bridge_pb2.LiveLoop:
         lead_samples=margins.lead,
         fade_samples=margins.fade,
         reserve_samples=margins.reserve,
-        request_id="bar",
+        request_id=LOOP,
         keep_up=setting.keep_up,
     )
 
@@ -227,6 +238,8 @@ def _read(live: LiveClient, musician: Musician, num_channels: int) -> None:
                     block = messages.event_of(event.render, num_channels)
                     assert isinstance(block, AudioBlock)
                     musician.add(event.request_id, block)
+                case "failed" if event.failed.request_id == LOOP:
+                    musician.seen.refused = event.failed.message
                 case "failed":
                     musician.seen.failed.append(event.failed.message)
                 case _:
@@ -253,7 +266,7 @@ async def play_virtual(
     session: LiveSession[Any] = LiveSession(engine, setup)
     await session.open()
     asked = LoopPlan(
-        request_id="bar",
+        request_id=LOOP,
         tempo_map=steady(RATE, BPM),
         first_sample=FIRST_BAR * BAR_SAMPLES,
         bars=Fraction(1),

@@ -16,7 +16,7 @@ from typing import Generic, TypeVar
 from bridge import codes_file
 from bridge.admission import EngineLimits
 from bridge.cache import Caches, Prefilled
-from bridge.carrying import Carrying, Cost, Room, Trial
+from bridge.carrying import Carrying, Room
 from bridge.endings import accepted_from, done_from, done_of, error_of
 from bridge.errors import JobCancelledError, StoppingError
 from bridge.job import Job
@@ -38,7 +38,11 @@ SETUP = "setup"
 
 
 class Engine(Generic[S]):
-    """Renders requests with one generator, and with those that are added."""
+    """Renders requests with one generator, and with those that are added.
+
+    Attributes:
+        carrying: Where live sessions are counted, and refused.
+    """
 
     def __init__(
         self,
@@ -71,8 +75,7 @@ class Engine(Generic[S]):
         self._lineup = Lineup(self._tools)
         self._roster = Roster(self._tools, limits)
         self._reception = Reception(self._lineup, self._roster, limits)
-        self._carrying = None if live_room is None else Carrying(live_room)
-        self._measuring = asyncio.Lock()
+        self.carrying = Carrying(live_room, self._tools)
         self._warm = False
         self._stopping = False
 
@@ -306,36 +309,6 @@ class Engine(Generic[S]):
         """Forget for whom the model worked."""
         self._tools.model.leave(name)
 
-    async def carry(self, session: str) -> None:
-        """Return once a live session is counted; before the first one its cost is measured.
-
-        Raises:
-            BusyError: The machine could not hear it beside what runs live.
-            StoppingError: The engine is closing.
-        """
-        if self._carrying is None:
-            return
-        async with self._measuring:
-            if self._carrying.must_measure or self._carrying.cost is None:
-                self._carrying.cost = await self._cost_of_live(session)
-            demand = self._carrying.cost.of_session()
-            self._carrying.admit(session, "hearing a live session", demand)
-
-    def carry_loop(self, loop: str) -> None:
-        """Count a loop of a live session that is carried.
-
-        Raises:
-            BusyError: The machine could not make it beside what runs live.
-        """
-        if self._carrying is not None and self._carrying.cost is not None:
-            demand = self._carrying.cost.of_loop()
-            self._carrying.admit(loop, "a live loop", demand)
-
-    def put_down(self, name: str) -> None:
-        """Forget a live session or a loop, counted or not."""
-        if self._carrying is not None:
-            self._carrying.leave(name)
-
     def stats(self) -> EngineStats:
         """Return the counts since the start."""
         return self._roster.stats()
@@ -379,15 +352,6 @@ class Engine(Generic[S]):
         if self._stopping:
             raise StoppingError("the engine is closing and takes no more requests")
         return await self._reception.admit(request, reads=reads, prefilled=prefilled)
-
-    async def _cost_of_live(self, session: str) -> Cost:
-        trial: Trial[S] = Trial(self.info, self._tools.clock)
-        try:
-            for call in trial.calls:
-                await self.on_model(session, call)
-        finally:
-            self.leave(session)
-        return trial.cost()
 
     async def _warm_one(self, name: str) -> None:
         await self._tools.model.run(SETUP, self._lineup.named(name).generator.warm_up)

@@ -97,7 +97,7 @@ class LiveSession(Generic[S]):
             NotFoundError: A label outside its vocabulary.
             BusyError: The machine could not carry it beside the sessions that run.
         """
-        await self._engine.carry(self._name)
+        await self._engine.carrying.session(self._name)
         await self._recording.open()
 
     async def hear(self, start_sample: int, audio: Audio) -> None:
@@ -164,8 +164,8 @@ class LiveSession(Generic[S]):
         """
         asked.margins.check(self._setup.sample_rate)
         self._recording.check(asked.cut_sample)
-        # Half of the lead for hearing to its end, half for the first block of the answer.
-        self._recording.patience_s = asked.margins.lead / self._setup.sample_rate / 2
+        # What is heard while an answer is made serves the next one: its first block goes before.
+        self._recording.patience_s = asked.margins.lead / self._setup.sample_rate
         await self._reached(asked)
         request, prefilled = await self._request(asked)
         self._answer, self._answer_end = [], asked.splice_sample
@@ -181,11 +181,11 @@ class LiveSession(Generic[S]):
         Raises:
             BusyError: The machine could not make them beside what runs live.
         """
-        self._engine.carry_loop(self._loop_name)
+        self._engine.carrying.loop(self._loop_name)
 
     def end_loop(self) -> None:
         """State that no more are asked for."""
-        self._engine.put_down(self._loop_name)
+        self._engine.carrying.leave(self._loop_name)
 
     def finish(self) -> None:
         """State that the recording is over: an answer that waits for more of it fails."""
@@ -195,7 +195,7 @@ class LiveSession(Generic[S]):
     async def close(self) -> None:
         """Forget the recording and leave the model."""
         self.end_loop()
-        self._engine.put_down(self._name)
+        self._engine.carrying.leave(self._name)
         await self._recording.close()
 
     async def _take(self, audio: Audio) -> None:

@@ -21,7 +21,7 @@ from bridge.live_loop import Failed, LiveLoop, LoopEvent, LoopPlan, Told, Turn
 from bridge.live_setup import Answer, LiveSetup, Margins
 from bridge.messages import messages_of_event, samples_of, stem_kind_of
 from bridge.ports import Audio, Plan
-from bridge.request import AudioBlock, RenderEvent
+from bridge.request import AudioBlock, Done, RenderEvent
 from bridge.request_messages import conditions_of, midi_of, num_samples_of, plan_of, tempo_map_of
 from bridge.transport import exact
 from bridge.upload import MAX_BLOCK_BYTES, check_id
@@ -56,6 +56,7 @@ class LiveTalk:
         self._answering: asyncio.Task[None] | None = None
         self._asked: Answer | LiveLoop | None = None
         self._name = ""
+        self._is_told = False
         self._sent_sample = 0
         self._num_answers = 0
 
@@ -119,8 +120,10 @@ class LiveTalk:
         try:
             match message.WhichOneof("part"):
                 case "continuation":
+                    await self._check_free()
                     self._begin(message.continuation)
                 case "loop":
+                    await self._check_free()
                     self._begin_loop(message.loop)
                 case "tempo":
                     self._follow(message.tempo)
@@ -141,7 +144,6 @@ class LiveTalk:
         await self._tell(_heard(self._session))
 
     def _begin(self, message: bridge_pb2.LiveContinuation) -> None:
-        self._check_free()
         with blaming("continuation"):
             asked = self._answer_of(message)
         self._num_answers += 1
@@ -149,18 +151,20 @@ class LiveTalk:
         self._start(asked, asked.request_id, self._answer(asked))
 
     def _begin_loop(self, message: bridge_pb2.LiveLoop) -> None:
-        self._check_free()
         with blaming("loop"):
             asked = self._loop_of(message)
             loop = LiveLoop(self._session, asked)
         self._start(loop, asked.request_id, self._answer_on(loop, asked.request_id))
 
     def _start(self, asked: Answer | LiveLoop, name: str, work: Coroutine[Any, Any, None]) -> None:
-        self._asked, self._name = asked, name
+        self._asked, self._name, self._is_told = asked, name, False
         self._answering = asyncio.create_task(work, name=name)
         self._answering.add_done_callback(self._end)
 
-    def _check_free(self) -> None:
+    async def _check_free(self) -> None:
+        if self._answering is not None and self._is_told:
+            # Its end is known to the player already: what is left of it is to clear away.
+            await asyncio.wait([self._answering])
         if self._answering is not None and not self._answering.done():
             raise NotReadyError("an answer is under way: stop it, or wait for its end")
 
@@ -227,6 +231,7 @@ class LiveTalk:
                 due_s = begun_s - LEAD_SECONDS - asked.splice_sample / self._setup.sample_rate
                 await self._send_block(event, asked.request_id, due_s)
             else:
+                self._is_told = isinstance(event, Done)
                 await self._send(event, asked.request_id)
 
     async def _answer_on(self, loop: LiveLoop, name: str) -> None:
@@ -235,6 +240,7 @@ class LiveTalk:
                 await self._send_turn(event)
         self._num_answers += loop.num_turns
         stopped = bridge_pb2.LiveStopped(request_id=name, end_sample=loop.end_sample)
+        self._is_told = True
         await self._tell(bridge_pb2.LiveEvent(stopped=stopped))
 
     async def _send_turn(self, event: LoopEvent) -> None:

@@ -31,7 +31,7 @@ WINDOW_SECONDS: Final = 30
 """How much of the recording is kept, and as much again as the model's context takes."""
 REACH_SECONDS: Final = 4
 """How far behind the newest sample a splice still finds the model prefilled."""
-PATIENT_SECONDS: Final = 0.5
+PATIENT_SECONDS: Final = 1.0
 """How long the next window's hearing of a block may wait for what is more urgent."""
 MAX_AHEAD_SECONDS: Final = 60
 """How far ahead of the recording a splice may be announced."""
@@ -111,7 +111,8 @@ class Recording(Generic[S]):
 
     async def hear(self, audio: Audio) -> None:
         """Add a block, and let the model hear what fills its canonical blocks."""
-        await self._window.hear(audio, self.patience_s)
+        self._window.take(audio)
+        await self._window.feed(self.patience_s)
         self._look()
         if self._fidelity is None:
             # Once, so that no answer waits for it.
@@ -166,28 +167,28 @@ class Recording(Generic[S]):
 
     async def _renew(self, audio: Audio) -> None:
         """Let the next window hear, begin, or take over, when it is time."""
-        window = self._window
-        if self._next is not None:
-            await self._next_hears(self._next, audio)
-            if self._next.num_samples >= window.context_samples:
-                await self._caught_up()
+        window, coming = self._window, self._next
+        if coming is not None:
+            coming.take(audio)
+            ready = coming.num_samples >= window.context_samples
+            await self._catch_up(coming, ends=ready)
+            if ready:
                 window.close()
-                self._window, self._next = self._next, None
-                self._steering.forget_before(self._window.anchor_sample)
+                self._window, self._next = coming, None
+                self._steering.forget_before(coming.anchor_sample)
         elif window.num_samples >= window.lone_samples:
             self._next = self._new_window(window.end_sample)
             await self._next.open()
 
-    async def _next_hears(self, window: "_Window[S]", audio: Audio) -> None:
-        """Let the next window hear a block beside what goes on: nothing waits for it yet."""
-        await self._caught_up()
-        hearing = window.hear(audio, PATIENT_SECONDS)
-        self._catching_up = asyncio.create_task(hearing)
-
-    async def _caught_up(self) -> None:
-        if self._catching_up is not None:
-            await self._catching_up
-            self._catching_up = None
+    async def _catch_up(self, window: "_Window[S]", *, ends: bool) -> None:
+        """Let the next window's model hear beside what goes on: nothing waits for it yet."""
+        task = self._catching_up
+        if task is None or task.done() or ends:
+            if task is not None:
+                await task
+            self._catching_up = None if ends else asyncio.create_task(window.feed(PATIENT_SECONDS))
+        if ends:
+            await window.feed(self.patience_s)
 
     def _new_window(self, anchor_sample: int) -> "_Window[S]":
         self._num_windows += 1
@@ -224,6 +225,7 @@ class _Window(Generic[S]):
         self._stream = ToModel(setup.sample_rate, info.sample_rate)
         self._blocks: list[Audio] = []
         self._unfed: Mono = np.zeros(0, np.float32)
+        self._due: deque[tuple[Mono, int]] = deque()
         self._milestones: deque[Milestone[S]] = deque()
         self._fed: Mono = np.zeros(0, np.float32)
         self._kept_samples = 4 * max(info.feed_samples, info.block_samples)
@@ -256,15 +258,20 @@ class _Window(Generic[S]):
             Milestone(state=state, fed_samples=0, end_sample=self.anchor_sample)
         )
 
-    async def hear(self, audio: Audio, patience_s: float) -> None:
+    def take(self, audio: Audio) -> None:
         self._blocks.append(audio)
         self.end_sample += audio.shape[1]
         made = self._stream.push(mid_of(audio)[None])[0]
         self._unfed = np.concatenate([self._unfed, made])
         size = self._feed_samples
         while self._unfed.shape[0] >= size:
-            block, self._unfed = self._unfed[:size].copy(), self._unfed[size:]
-            await self._feed(block, patience_s)
+            self._due.append((self._unfed[:size].copy(), self.end_sample))
+            self._unfed = self._unfed[size:]
+
+    async def feed(self, patience_s: float) -> None:
+        """Let the model hear the canonical blocks that have come."""
+        while self._due:
+            await self._feed(*self._due.popleft(), patience_s)
 
     async def ready(self, splice_sample: int, fidelity: float | None) -> Ready[S]:
         samples = self._joined()[:, : splice_sample - self.anchor_sample]
@@ -297,7 +304,7 @@ class _Window(Generic[S]):
         self._milestones.clear()
         self._engine.leave(self._name)
 
-    async def _feed(self, block: Mono, patience_s: float) -> None:
+    async def _feed(self, block: Mono, end_sample: int, patience_s: float) -> None:
         last = self._milestones[-1]
         fork = last.state.fork()
         if self._told != self._steering.num_news:
@@ -309,7 +316,7 @@ class _Window(Generic[S]):
 
         state = await self._engine.on_model(self._name, fed_state, patience_s)
         fed = last.fed_samples + block.shape[0]
-        self._milestones.append(Milestone(state=state, fed_samples=fed, end_sample=self.end_sample))
+        self._milestones.append(Milestone(state=state, fed_samples=fed, end_sample=end_sample))
         self._fed = np.concatenate([self._fed, block])[-self._kept_samples :]
         if not self._keeps_level:
             await self._weigh(state, fed)

@@ -1,22 +1,26 @@
 """What live music costs, and when one more would be too many."""
 
+import asyncio
 import itertools
 
 import pytest
 from fakes import CountingGenerator, counting_info
 
+from bridge.admission import EngineLimits
 from bridge.carrying import (
+    FIRST_BLOCKS,
     HEARD_AGAIN,
     HEARD_BLOCKS,
     MADE_BESIDE,
     RETRY_SECONDS,
-    Carrying,
     Cost,
     Demand,
     Room,
     Trial,
 )
+from bridge.engine import Engine
 from bridge.errors import BusyError
+from bridge.store import TakeStore
 
 COST = Cost(heard_s=0.1, made_s=0.2, sounded_s=0.1)
 
@@ -37,28 +41,62 @@ def test_a_loop_makes_and_sounds_more_than_is_played():
     assert COST.of_loop() == Demand(model_s=MADE_BESIDE * 0.2, sound_s=MADE_BESIDE * 0.1)
 
 
-def test_what_would_be_too_much_is_refused_until_something_ends():
-    carrying = Carrying(Room(cores=4, lanes=1, share=0.85))
-    assert carrying.must_measure
-    for name in ("a", "b"):
-        carrying.admit(name, "a loop", Demand(model_s=0.4))
-    with pytest.raises(BusyError) as refused:
-        carrying.admit("c", "a loop", Demand(model_s=0.1))
-    text = str(refused.value)
-    for words in ("a loop takes 0.10", "4 cores", "0.80 is taken", "0.90", "the limit is 0.85"):
-        assert words in text
-    assert refused.value.retry_after_s == RETRY_SECONDS
-    carrying.leave("c")
-    carrying.leave("a")
-    carrying.admit("c", "a loop", Demand(model_s=0.1))
-    assert not carrying.must_measure
+@pytest.fixture
+def carrying_of(tmp_path, monkeypatch):
+    """Return a function that gives what an engine with so many lanes carries, and its model."""
+    monkeypatch.setattr(Trial, "cost", lambda trial: COST)
+
+    def make(room):
+        generator = CountingGenerator()
+        limits = EngineLimits()
+        engine = Engine(
+            generator, store=TakeStore(tmp_path), clock=lambda: 0.0, limits=limits, live_room=room
+        )
+        return engine.carrying, generator
+
+    return make
 
 
-def test_a_machine_that_cannot_carry_one_refuses_it():
-    carrying = Carrying(Room(cores=2, lanes=1, share=0.85))
-    with pytest.raises(BusyError, match=r"1\.20 would be, the limit is 0\.85"):
-        carrying.admit("a", "a loop", Demand(model_s=1.2))
-    assert carrying.must_measure, "nothing runs, so the next try measures again"
+def test_what_would_be_too_much_is_refused_until_something_ends(carrying_of):
+    async def scenario():
+        carrying, generator = carrying_of(Room(cores=4, lanes=1, share=0.85))
+        for name in ("a", "b"):
+            await carrying.session(name)
+        assert generator.calls["open"] == 1, "one measures while nothing runs"
+        carrying.loop("a/loop")
+        with pytest.raises(BusyError) as refused:
+            carrying.loop("b/loop")
+        carrying.leave("b/loop")
+        carrying.leave("a/loop")
+        carrying.loop("b/loop")
+        return refused.value
+
+    refused = asyncio.run(scenario())
+    words = "a live loop takes 0.30", "4 cores", "0.56 is taken", "0.86", "the limit is 0.85"
+    assert [word for word in words if word not in str(refused)] == []
+    assert refused.retry_after_s == RETRY_SECONDS
+
+
+def test_a_machine_that_cannot_carry_one_refuses_it_and_measures_again(carrying_of):
+    async def scenario():
+        carrying, generator = carrying_of(Room(cores=2, lanes=1, share=0.1))
+        for _ in range(2):
+            with pytest.raises(BusyError, match=r"0\.13 would be, the limit is 0\.10"):
+                await carrying.session("a")
+        return generator.calls["open"]
+
+    assert asyncio.run(scenario()) == 2
+
+
+def test_without_a_limit_nothing_is_measured_and_nothing_refused(carrying_of):
+    async def scenario():
+        carrying, generator = carrying_of(None)
+        for number in range(9):
+            await carrying.session(str(number))
+            carrying.loop(f"{number}/loop")
+        return generator.calls
+
+    assert not asyncio.run(scenario())
 
 
 def test_a_trial_measures_what_a_second_of_music_takes():
@@ -66,12 +104,11 @@ def test_a_trial_measures_what_a_second_of_music_takes():
     info = counting_info(feed_samples=8_192, frame_samples=64, block_samples=4_096)
     generator = CountingGenerator(info)
     trial = Trial(info, lambda: next(ticks) / 1_000)
-    for call in trial.calls:
+    for call in (*trial.before, *trial.model, *trial.sound):
         call(generator)
     cost = trial.cost()
     # A call takes one tick: a millisecond.
     assert cost.heard_s == pytest.approx(0.001 * info.sample_rate / 8_192)
     assert cost.sounded_s == pytest.approx(0.001 * info.sample_rate / 4_096)
     assert cost.made_s > 0
-    assert generator.calls["feed"] == HEARD_BLOCKS
-    assert len({fed.tobytes() for fed in generator.fed}) == HEARD_BLOCKS, "no sound comes twice"
+    assert len({fed.tobytes() for fed in generator.fed}) == FIRST_BLOCKS + HEARD_BLOCKS
