@@ -24,6 +24,7 @@ from bridge.hosts.install import (
     Installed,
     install_ardour,
     install_live,
+    install_live_extension,
     install_reaper,
     mailbox_folder,
 )
@@ -37,12 +38,14 @@ from bridge.transport import parse_meter
 
 LOOK_SECONDS: Final = 1.0
 DEFAULT_OSC_PORT: Final = 7174
-HOSTS: Final = ("ardour", "reaper", "live")
 PLUGIN: Final = "plugin"
+LIVE_EXTENSION: Final = "live-extension"
+HOSTS: Final = ("ardour", "reaper", "live", LIVE_EXTENSION)
 _FOLDERS: Final = {
     "ardour": Path("~/.config/ardour7"),
     "reaper": Path("~/.config/REAPER"),
     "live": Path("~/Music/Ableton/User Library"),
+    LIVE_EXTENSION: Path("jukebox-bridge-extension"),
     PLUGIN: Path("~"),
 }
 
@@ -75,7 +78,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for one in (beside, watched):
         one.add_argument("--bars", type=float, default=4.0, help="length (%(default)s)")
         one.add_argument("--tempo", type=float, metavar="BPM", help="where the host tells none")
-        one.add_argument("--meter", default="4/4", help="with --tempo (%(default)s)")
+        one.add_argument("--meter", default="4/4", help="where the host tells none (%(default)s)")
         one.add_argument("--quality", default=Quality.FAST, choices=list(Quality))
         add_server_arguments(one)
 
@@ -111,6 +114,8 @@ def _installed(arguments: argparse.Namespace, folder: Path) -> Installed:
     mailbox = arguments.mailbox or mailbox_folder(arguments.host)
     if arguments.host == "live":
         return install_live(folder)
+    if arguments.host == LIVE_EXTENSION:
+        return install_live_extension(folder)
     install = install_ardour if arguments.host == "ardour" else install_reaper
     return install(folder, mailbox.absolute())
 

@@ -1,4 +1,4 @@
-"""A host that runs one of our Lua companions (Ardour, REAPER), asked through a mailbox.
+"""A host that runs one of our companions (Ardour, REAPER, Live's extension), asked by mailbox.
 
 An edit is sent whole, so that the companion makes one undo step of it or nothing.
 """
@@ -22,7 +22,7 @@ ORIGIN: Final = "rendered by the host"
 
 
 class CompanionHost:
-    """Ardour or REAPER through its companion."""
+    """Ardour, REAPER or Live through its companion."""
 
     def __init__(self, name: str, mailbox: Mailbox) -> None:
         self._name = name
@@ -47,7 +47,7 @@ class CompanionHost:
             end_sample=int(end),
             sample_rate=int(rate),
             tempo_bpm=float(tempo),
-            meter=(int(numerator), int(denominator)),
+            meter=(int(numerator), int(denominator)) if int(numerator) > 0 else None,
         )
 
     def clips(self, track: str) -> tuple[Clip, ...]:

@@ -34,7 +34,7 @@ class Wish:
     Attributes:
         bars: Length of a continuation.
         tempo_bpm: Where the host cannot tell; quarter notes a minute.
-        meter: Where the host cannot tell the tempo.
+        meter: Where the host cannot tell.
         track: Where continuations go; empty is a track beside the selected one.
         quality: The sampler.
     """
@@ -188,9 +188,7 @@ class Conductor:
         return clip
 
     def _request_of(self, selection: Selection, prime: AudioClip) -> Continuation:
-        tempo, meter = selection.tempo_bpm, selection.meter
-        if tempo is None:
-            tempo, meter = self._wish.tempo_bpm, self._wish.meter
+        tempo = selection.tempo_bpm or self._wish.tempo_bpm
         if tempo is None:
             raise InvalidRequestError(
                 f"{self._host.name} tells no tempo: say it in bpm, such as --tempo 120"
@@ -200,7 +198,7 @@ class Conductor:
             sample_rate=prime.sample_rate,
             bars=self._wish.bars,
             tempo_bpm=tempo,
-            meter=meter,
+            meter=selection.meter or self._wish.meter,
             plan=Plan(seed=0, quality=self._wish.quality),
             prime_start_sample=selection.end_sample - prime.samples.shape[1],
         )

@@ -23,7 +23,7 @@ class Selection:
         end_sample: The sample after the last.
         sample_rate: The host's, in Hz.
         tempo_bpm: Quarter notes a minute at the end; None where the host cannot tell.
-        meter: Numerator and denominator at the end.
+        meter: Numerator and denominator at the end; None where the host cannot tell.
     """
 
     track: str
@@ -31,7 +31,7 @@ class Selection:
     end_sample: int
     sample_rate: int
     tempo_bpm: float | None = None
-    meter: tuple[int, int] = (4, 4)
+    meter: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         """Refuse what has no music in it.

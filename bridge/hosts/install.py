@@ -1,4 +1,4 @@
-"""Our companions, put where Ardour and REAPER find them; what is there already stays.
+"""Our companions, put where their hosts find them; what is there already stays.
 
 Ardour keeps scripts in `ui_scripts` of its configuration folder: XML around base64
 of Lua that rebuilds the table of actions, and one node for each hook (Ardour 7.3).
@@ -117,6 +117,21 @@ def install_live(user_library: Path) -> Installed:
         files=_write(folder, sources),
         advice="In Live: Preferences, Link/Tempo/MIDI, Control Surface: choose JukeboxBridge, and "
         "AbletonOSC beside it. Run `jukebox-bridge hosts run live`.",
+    )
+
+
+def install_live_extension(folder: Path) -> Installed:
+    """Return the sources of Live's extension, written into a folder of their own.
+
+    Raises:
+        NotReadyError: The folder cannot be written.
+    """
+    names = ("manifest.json", "package.json", "extension.js", "companion.js", "mailbox.js")
+    sources = {name: _text("plugin_host", f"ableton/extension/{name}") for name in names}
+    return Installed(
+        files=_write(folder, sources),
+        advice="In that folder: npm install esbuild and the two packages (sdk, cli) of Ableton's "
+        "Extensions SDK, npm run package; drag the .ablx into Live: Settings, Extensions.",
     )
 
 

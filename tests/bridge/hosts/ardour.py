@@ -1,10 +1,12 @@
 """A real Ardour for tests: a session with one recording, opened under a virtual screen."""
 
+import fcntl
 import os
 import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import threading
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
@@ -138,7 +140,7 @@ def ardour(
         add_plugin(home, bundle, environment)
     make_session(folder, session, environment, extra)
     prepare(session, wires)
-    with screen() as display:
+    with alone(), screen() as display:
         environment["DISPLAY"] = display
         command = ["ardour", "--no-splash", str(session / f"{NAME}.ardour")]
         with (folder / "ardour.log").open("wb") as log, running(command, environment, log):
@@ -146,6 +148,14 @@ def ardour(
             host = CompanionHost("ardour", box)
             box.ask([("clips", "A")], 40.0)
             yield Ardour(host, box, session, environment)
+
+
+@contextmanager
+def alone() -> Generator[None]:
+    """Wait until no other test has an Ardour: all hear OSC on the same port."""
+    with (Path(tempfile.gettempdir()) / "jukebox-bridge-ardour.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def add_plugin(home: Path, bundle: Path, environment: dict[str, str]) -> None:

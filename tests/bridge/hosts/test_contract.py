@@ -1,4 +1,4 @@
-"""One suite for every host: a folder, a real Ardour, REAPER on a stub, Live on a simulator."""
+"""One suite for every host: a folder, a real Ardour, REAPER on a stub, Live on simulators."""
 
 import shutil
 import subprocess
@@ -28,7 +28,8 @@ from bridge.hosts.mailbox import Mailbox, text_of
 from bridge.request import Accepted, Done, Progress
 from tests.bridge.hosts import ardour as real
 from tests.bridge.hosts.contract import RATE, recording_of, write_wav
-from tests.bridge.hosts.live_simulator import live
+from tests.bridge.hosts.live_extension import extension
+from tests.bridge.hosts.live_simulator import TEMPO, live
 
 START, LENGTH, MADE = 24_000, 12_000, 6_000
 END = START + LENGTH
@@ -43,6 +44,8 @@ class Studio:
 
     host: Host
     folder: Path
+    tempo: float | None = TEMPO
+    meter: tuple[int, int] | None = (4, 4)
     own_steps: int = 0
 
 
@@ -52,7 +55,7 @@ def folder_studio(folder: Path) -> Generator[Studio]:
     clip = AudioClip(samples=recording_of(LENGTH), sample_rate=RATE)
     told = Provenance(model="", fingerprint="", seed=0, request_id="", licence="")
     host.choose(write_audio(host.inbox / "guitar.wav", clip, START, told))
-    yield Studio(host, folder)
+    yield Studio(host, folder, tempo=None, meter=None)
 
 
 @contextmanager
@@ -105,7 +108,20 @@ def ardour_studio(folder: Path, ardour: real.Ardour) -> Generator[Studio]:
     yield Studio(host, folder, own_steps=1)
 
 
-STUDIOS = {"folder": folder_studio, "reaper": reaper_studio, "live": live_studio}
+@contextmanager
+def extension_studio(folder: Path) -> Generator[Studio]:
+    with extension(folder) as made:
+        record(made.host, folder)
+        made.hand("take", title="Jukebox: Continue", track="guitar", clip="X")
+        yield Studio(made.host, folder, meter=None)
+
+
+STUDIOS = {
+    "folder": folder_studio,
+    "reaper": reaper_studio,
+    "live": live_studio,
+    "live extension": extension_studio,
+}
 REAL = pytest.param(
     "ardour",
     marks=[
@@ -143,8 +159,7 @@ def test_the_selection_is_told_in_samples(studio):
     selection = studio.host.selection()
     assert (selection.track, selection.sample_rate) == ("guitar", RATE)
     assert (selection.start_sample, selection.end_sample) == (START, END)
-    if studio.host.name != "folder":
-        assert (selection.tempo_bpm, selection.meter) == (120.0, (4, 4))
+    assert (selection.tempo_bpm, selection.meter) == (studio.tempo, studio.meter)
 
 
 def test_a_stretch_is_rendered_bit_for_bit_with_its_place(studio, tmp_path):
