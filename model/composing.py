@@ -79,12 +79,15 @@ AHEAD_STEPS = 1
 """Composed beyond a chunk, since a step's notes may begin half a step before it."""
 LEAST_SHIFT_CHUNKS = 2
 """What comes back sooner than this was not written when it should be looked at."""
-VELOCITY_DB = 40.0
-"""A tenth of the velocity is so much softer: as General MIDI's square law has it."""
-VELOCITIES = (20, 127)
+VELOCITY_DB = 20.0
+"""A tenth of the velocity is so much softer."""
+VELOCITIES = (12, 127)
+DENSER = (1 / 16, 8.0)
+"""The least and the most that a bar's density may change how often notes are struck."""
 ROUNDED = 1e-3
 """The part of a bar that rounding to samples may have taken."""
 Scores = Float[Tensor, "pitches states"]
+Chances = Float64[np.ndarray, "pitches states"]
 StepNumbers = Int64[np.ndarray, " steps"]
 Goal = Float32[np.ndarray, " pitches"]
 Hear = Callable[[Mono], Float16[np.ndarray, "steps rows states"]]
@@ -157,10 +160,13 @@ class Composing:
         features = self._past(state, first, self._window)
         scores, composed = self._caught_up(state, first, plan.guidance)
         cues, memory = self._cues(state, first, last, composed.goal), composed.memory
+        denser = self._denser(state, np.arange(first, last))
         for index in range(len(score)):
             chances = np.asarray((scores / plan.temperature).double().softmax(-1))
             sounding = features[-1, :PITCHES] >= SURELY_HEARD
-            chances = _in_key(chances, features, cues[index])
+            chances = _in_key(chances, features)
+            chances = _as_dense(chances, denser[index])
+            chances = _come_back(chances, cues[index])
             score[index] = _choice(chances, sounding, plan, first + index)
             new = sure(score[index : index + 1])
             features = np.concatenate([features, new])
@@ -280,6 +286,28 @@ class Composing:
         cues[known, ECHO_SOUNDS] = (score > OFF)[known]
         cues[known, ECHO_STRUCK] = (score == STRUCK)[known]
 
+    def _denser(self, state: TimelineState, steps: StepNumbers) -> Float64[np.ndarray, " steps"]:
+        """Return how many times as often to strike as in the prime, for its bar's density."""
+        known, usual = state.known, self._onsets_a_step(state)
+        if known.pulse is None or not known.density or not usual:
+            return np.ones(len(steps))
+        onsets = _curve(known, known.density, onsets_of(known.pulse, steps))
+        a_beat = known.pulse.knots[known.pulse.places(steps * self.step_samples), 3]
+        factors = onsets * self.step_samples / a_beat / usual
+        return np.where(np.isnan(factors), 1.0, np.clip(factors, *DENSER))
+
+    def _onsets_a_step(self, state: TimelineState) -> float:
+        """Return how often the prime strikes, as it was heard or else as its notes were given."""
+        heard = state.heard[-self._window :].astype(np.float32)
+        if len(heard):
+            return float((score_heard(heard) == STRUCK).sum()) / len(heard)
+        if state.known.notes_span is None:
+            return 0.0
+        first, last = state.known.notes_span
+        first = max(first, last - self._window * self.step_samples)
+        begun = (state.known.notes[:, 0] >= first) & (state.known.notes[:, 0] < last)
+        return float(begun.sum()) * self.step_samples / (last - first)
+
     def _goal(self, known: Known) -> Goal:
         """Return how likely each pitch sounds as the suffix begins."""
         if known.suffix is None:
@@ -317,11 +345,29 @@ def _curve(
     return found
 
 
-def _in_key(
-    chances: Float64[np.ndarray, "pitches states"],
-    past: Steps,
-    cues: Float32[np.ndarray, " cues"],
+def _come_back(
+    chances: Chances, cues: Float32[np.ndarray, " cues"]
 ) -> Float64[np.ndarray, "pitches states"]:
+    """Return chances of which a share copies the earlier section: all of it at similarity 1.
+
+    The share is the similarity squared, since the composer was told of it as well.
+    """
+    told, similarity = cues[ECHO].tolist()
+    share = told * similarity**2
+    copied = np.zeros_like(chances)
+    sounds, struck = cues[ECHO_SOUNDS] > 0, cues[ECHO_STRUCK] > 0
+    copied[np.arange(PITCHES), np.where(struck, STRUCK, np.where(sounds, HELD, OFF))] = 1.0
+    return (1 - share) * chances + share * copied
+
+
+def _as_dense(chances: Chances, factor: float) -> Float64[np.ndarray, "pitches states"]:
+    """Return chances that strike so many times as much."""
+    weighted = chances.copy()
+    weighted[:, STRUCK] *= factor
+    return weighted / weighted.sum(axis=1, keepdims=True)
+
+
+def _in_key(chances: Chances, past: Steps) -> Float64[np.ndarray, "pitches states"]:
     """Return chances that strike pitch classes as often as the past sounds them.
 
     Many unlikely pitches together make wrong notes likely, since each is drawn
@@ -335,9 +381,7 @@ def _in_key(
     share = 12 * (classes / max(classes.sum(), 1e-9) + KEY_FLOOR)
     weighted = chances.copy()
     pitches = np.arange(LOWEST_PITCH, PITCHES)
-    # What shall come back was in a key already.
-    alike = cues[ECHO][1] * cues[ECHO_STRUCK][pitches]
-    weighted[pitches, STRUCK] *= np.clip(share, *KEY_RANGE)[pitches % 12] ** (1 - alike)
+    weighted[pitches, STRUCK] *= np.clip(share, *KEY_RANGE)[pitches % 12]
     weighted /= weighted.sum(axis=1, keepdims=True)
     weighted[weighted < LEAST_CHANCE] = 0
     return weighted / weighted.sum(axis=1, keepdims=True)

@@ -41,8 +41,8 @@ from model.listening import STEP_SAMPLES
 from model.training.listener import spectra_of
 from model.values import Pulse, steady_pulse
 
-LARGEST_DEVIATION_S = 0.015
-"""Where notes lie further from every 48th of a whole note, half of them, no tempo is told."""
+LARGEST_DEVIATION_BEATS = 0.013
+"""Where half of the notes lie further from every twelfth of a beat, no tempo is told."""
 QUIET_DB = -60.0
 SEEDS = 2**31 - 1
 AFTER_STEPS = 64
@@ -95,7 +95,7 @@ def hear_all(listener: Listener, folder: Path, split: str) -> list[HeardExample]
         spectra = torch.as_tensor(one.spectra.astype(np.float32))[None]
         likely = listener(spectra)[0].sigmoid().numpy().astype(np.float16)
         pulse = pulse_of(example)
-        curves = None if pulse is None else _curves(example, pulse)
+        curves = None if pulse is None else curves_of(example, pulse)
         made.append(HeardExample(example=example, likely=likely, pulse=pulse, curves=curves))
     return made
 
@@ -105,13 +105,14 @@ def pulse_of(example: Example) -> Pulse | None:
     numerator, denominator = (int(part) for part in example.labels.meter.split("/"))
     a_beat = 60 * SAMPLE_RATE / example.labels.tempo_bpm
     twelfths = example.notes[:, 0] / a_beat * 12
-    away = np.abs(twelfths - np.rint(twelfths)) / 12 * a_beat
-    if not len(away) or np.median(away) > LARGEST_DEVIATION_S * SAMPLE_RATE:
+    away = np.abs(twelfths - np.rint(twelfths)) / 12
+    if not len(away) or np.median(away) > LARGEST_DEVIATION_BEATS:
         return None
     return steady_pulse(a_beat, 4 * numerator / denominator)
 
 
-def _curves(example: Example, pulse: Pulse) -> Curves:
+def curves_of(example: Example, pulse: Pulse) -> Curves:
+    """Return how loud and how busy each bar of an example is."""
     beat_samples, beats = (float(value) for value in pulse.knots[0, 3:].tolist())
     a_bar = beat_samples * beats
     bars = int(np.ceil(example.num_samples / a_bar))

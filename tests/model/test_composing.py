@@ -217,7 +217,7 @@ def test_a_bar_s_energy_is_its_notes_velocity(generator):
     state = grown(generator, fed(generator, sound(PRIME), known), plan(), 8 * CHUNK)
     notes = state.known.notes
     assert {bar: set(notes[notes[:, 0] // CHUNK == bar, 3].tolist()) for bar in range(3, 7)} == {
-        3: {41},
+        3: {21},
         4: {127},
         5: {82},
         6: {82},
@@ -268,13 +268,13 @@ def test_what_is_told_changes_the_scores_where_the_weights_heed_it(name):
 
     deaf, heeding = ([composed(gain, known) for known in (untold, told)] for gain in (0.0, 1.0))
     assert heeding[0] != heeding[1]
-    # What comes back is besides not weighed by the key.
-    assert (deaf[0] == deaf[1]) is (name != "section")
+    # Density and sections besides weigh the chances, whatever the weights say.
+    assert (deaf[0] == deaf[1]) is (name not in ("density", "section"))
 
 
 @pytest.mark.parametrize("guidance", [0.0, 2.5])
 def test_guidance_leads_away_from_what_nobody_told(guidance):
-    known = replace(nothing_known(), pulse=PULSE, **CHANGES["density"])
+    known = replace(nothing_known(), pulse=PULSE, **CHANGES["energy"])
     generator = tiny_generator(tiny_bundle())
 
     def notes(known, guidance):
@@ -288,31 +288,47 @@ def test_guidance_leads_away_from_what_nobody_told(guidance):
         assert struck(led) == struck(notes(nothing_known(), 1.0))
 
 
-def test_a_section_comes_back_note_for_note_where_the_weights_copy():
-    bundle = louder(tiny_bundle(), 0.0)
-    with torch.no_grad():
-        # Sounding again is as good as held, struck again as struck; else silence.
-        bundle.composer.pitchwise.weight[:, :2] = torch.tensor([[-9.0, 0], [0, 9], [9, -9]])
-        bundle.composer.pitchwise.weight[0, 4] = 9.0
-    generator = tiny_generator(bundle)
-    known = replace(
-        nothing_known(),
-        echoes=(
-            Echo(
-                start_sample=6 * CHUNK,
-                end_sample=9 * CHUNK,
-                source_sample=3 * CHUNK,
-                similarity=1.0,
-            ),
-        ),
-    )
-    state = grown(generator, fed(generator, sound(PRIME), known), plan(), 9 * CHUNK)
-    notes = state.known.notes
-    starts = notes[:, 0]
-    source = notes[(starts > 3 * CHUNK) & (starts < 6 * CHUNK - STEP)]
-    again = notes[(starts > 6 * CHUNK) & (starts < 9 * CHUNK - STEP)]
-    assert len(source) > 3
-    assert struck(again - [3 * CHUNK, 0, 0, 0, 0, 0]) == struck(source)
+@pytest.mark.parametrize("gain", [0.0, 1.0], ids=["deaf", "heeding"])
+def test_a_section_comes_back_note_for_note_where_it_is_all_alike(gain):
+    generator = tiny_generator(louder(tiny_bundle(), gain))
+
+    def made(similarity):
+        echo = Echo(
+            start_sample=6 * CHUNK,
+            end_sample=9 * CHUNK,
+            source_sample=3 * CHUNK,
+            similarity=similarity,
+        )
+        known = replace(nothing_known(), echoes=(echo,))
+        state = grown(generator, fed(generator, sound(PRIME), known), plan(), 9 * CHUNK)
+        notes = state.known.notes
+        starts = notes[:, 0]
+        source = notes[(starts > 3 * CHUNK) & (starts < 6 * CHUNK - STEP)]
+        again = notes[(starts > 6 * CHUNK) & (starts < 9 * CHUNK - STEP)]
+        return set(struck(source)), set(struck(again - [3 * CHUNK, 0, 0, 0, 0, 0]))
+
+    shares = []
+    for similarity in (1.0, 0.7, 0.0):
+        source, again = made(similarity)
+        assert len(source) > 8
+        shares.append(len(source & again) / len(source))
+    assert shares[0] == 1.0
+    assert shares[0] > shares[1] > shares[2]
+
+
+def test_a_denser_bar_has_more_onsets(generator):
+    counts = []
+    for density in (0.0, 1.0, 6.0):
+        known = replace(
+            nothing_known(),
+            pulse=steady_pulse(CHUNK / 2, 2.0),
+            curves_sample=3 * CHUNK,
+            density=(density,) * 9,
+        )
+        state = grown(generator, fed(generator, sound(PRIME), known), plan(), 7 * CHUNK)
+        starts = state.known.notes[:, 0]
+        counts.append(int((starts > 3 * CHUNK).sum()))
+    assert 2 * counts[0] < counts[1] < counts[2]
 
 
 def test_a_state_is_stored_with_all_that_was_told(generator):
