@@ -105,10 +105,11 @@ def busy_core() -> Generator[None]:
 
 
 def unheard_request(example: Example, num_samples: int, seed: int) -> Continuation:
-    """Return a request whose prime was never heard before: its change is far below hearing."""
+    """Return a request whose prime no other seed or length has: its change is far below hearing."""
     rate = example.clip.sample_rate
     prime = example.clip.samples[:, -PRIME_SECONDS * rate :]
-    unheard = np.random.default_rng(seed).normal(0, 1e-6, prime.shape).astype(np.float32)
+    random = np.random.default_rng((seed, num_samples))
+    unheard = random.normal(0, 1e-6, prime.shape).astype(np.float32)
     return Continuation(
         prime=prime + unheard,
         sample_rate=rate,

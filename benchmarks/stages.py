@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 import soxr
@@ -27,6 +27,7 @@ from torch.utils.flop_counter import flop_registry
 from bridge.commands.demo import Example, load_example
 from bridge.ports import Quality
 from bridge.stereo import mid_of
+from model.bundle import Bundle
 from model.generator import StreamingGenerator, load_generator
 from model.serving import PackedLinear
 from model.state import TimelineState
@@ -46,6 +47,10 @@ COUNTED_CALL: Final = 3
 """The first ones may have less to look back on."""
 READ_BYTES: Final = 256 * 2**20
 PRODUCT_SIZE: Final = 1024
+
+
+Work: TypeAlias = Callable[[StreamingGenerator], Any]
+"""A call of the model."""
 
 
 class Traffic(TorchDispatchMode):
@@ -90,30 +95,33 @@ class Stage:
 
 
 class Meter:
-    """Times calls of the model by stage, and counts the work of one call of each."""
+    """Times calls of the model by stage, and counts the work of one call of each.
 
-    def __init__(self, generator: StreamingGenerator) -> None:
+    Counted is a model that remembers nothing: what was asked once it would not do again.
+    """
+
+    def __init__(self, bundle: Bundle) -> None:
         self.stages: dict[str, Stage] = {}
+        self.model = StreamingGenerator(bundle)
         self._packed_flops = 0
-        bundle = generator.bundle
         for part in (bundle.student, bundle.composer, bundle.top, *bundle.upsamplers):
             for module in part.modules():
                 if isinstance(module, PackedLinear):
                     module.register_forward_hook(self._count_packed)
 
-    def call(self, work: Callable[[], Any], stage: Callable[[Any], tuple[str, float]]) -> Any:  # noqa: ANN401 - what the work gives
+    def call(self, work: Work, stage: Callable[[Any], tuple[str, float]]) -> Any:  # noqa: ANN401 - what the work gives
         """Return what a call gives; `stage` names it and the seconds of audio that it made."""
         begun = time.perf_counter()
-        made = work()
+        made = work(self.model)
         taken = time.perf_counter() - begun
         name, audio_s = stage(made)
         found = self.stages.setdefault(name, Stage())
         found.calls += 1
         if found.calls == COUNTED_CALL:
             # Once more, counted: states are values, so nothing is made twice.
-            self._packed_flops = 0
+            afresh, self._packed_flops = StreamingGenerator(self.model.bundle), 0
             with found.traffic:
-                work()
+                work(afresh)
             found.traffic.flops += self._packed_flops
         if found.calls > 1:
             found.seconds.append(taken)
@@ -142,8 +150,8 @@ def measured(example: Example, model: Path | None, say: Callable[[str], None]) -
     prime = soxr.resample(audio, clip.sample_rate, rate).astype(np.float32)
     for quality, plan in PLANS.items():
         say(f"stages: {quality}")
-        meter = Meter(generator)
-        _make(generator, meter, prime, plan)
+        meter = Meter(generator.bundle)
+        _make(meter, prime, plan)
         found[quality] = meter.rows()
     return found
 
@@ -181,25 +189,34 @@ def peaks() -> dict[str, float]:
     return found
 
 
-def _make(
-    generator: StreamingGenerator, meter: Meter, prime: np.ndarray[Any, Any], plan: SamplingPlan
-) -> None:
+def _make(meter: Meter, prime: np.ndarray[Any, Any], plan: SamplingPlan) -> None:
     """Hear a prime, generate and decode, chunk by chunk."""
+    generator = meter.model
     chunk, rate = generator.grid.chunk_samples, generator.bundle.config.codec.sample_rate
     state = generator.open(nothing_known(), 0)
     for first in range(0, len(prime) // chunk * chunk, chunk):
         block = prime[first : first + chunk]
-        state = meter.call(partial(generator.feed, state, block), _always("hear", chunk / rate))
+        state = meter.call(_feed(state, block), _always("hear", chunk / rate))
     decoded, end_s = 0, time.monotonic() + ENOUGH_SECONDS
     while decoded < (DECODED_BLOCKS if time.monotonic() < end_s else LEAST_BLOCKS):
         before = state
-        state = meter.call(
-            partial(generator.step, [before], plan), partial(_stepped, before, rate)
-        )[0].state
+        state = meter.call(_step(before, plan), partial(_stepped, before, rate))[0].state
         size = generator.block_samples
         for block in range(before.decodable_sample // size, state.decodable_sample // size):
-            meter.call(partial(generator.decode, state, block), _always("decode", size / rate))
+            meter.call(_decode(state, block), _always("decode", size / rate))
             decoded += 1
+
+
+def _feed(state: TimelineState, audio: np.ndarray[Any, Any]) -> Work:
+    return lambda model: model.feed(state, audio)
+
+
+def _step(state: TimelineState, plan: SamplingPlan) -> Work:
+    return lambda model: model.step([state], plan)
+
+
+def _decode(state: TimelineState, block: int) -> Work:
+    return lambda model: model.decode(state, block)
 
 
 def _always(name: str, audio_s: float) -> Callable[[Any], tuple[str, float]]:

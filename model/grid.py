@@ -7,8 +7,6 @@ from model.finisher import FILTER_LOOKAHEAD, KERNEL, NOTE_LOOKAHEAD
 
 ENCODER_REACH_FRAMES = 36
 """Top-level frames before its own that an encoder sees, at any level."""
-TOP_DECODER_BEFORE_FRAMES = 36
-"""Top-level frames before its own that the top level's decoder sees, and a little more."""
 LEAD_FRAMES = 24
 """Top-level frames before the first drawn one that are finished like drawn ones already, so that
 the change of sound lies under the crossfade. Fewer than a chunk: none is decoded before."""

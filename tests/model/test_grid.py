@@ -5,10 +5,11 @@ from dataclasses import replace
 import pytest
 import torch
 
+from model import chunked
 from model.bundle import TOP, empty_bundle
 from model.codec import Level
 from model.finisher import Finisher, Material, played_by_ear
-from model.grid import TOP_DECODER_BEFORE_FRAMES, grid_of
+from model.grid import grid_of
 from model.listening import FEATURES
 from model.shipped import SMALL, SMALL_CODEC
 from model.transformer import Transformer
@@ -87,7 +88,9 @@ def test_a_block_needs_no_code_beyond_the_finisher_s_reach(way, grid):
     first, last = min(r[0] for r in reaches), max(r[1] for r in reaches)
     assert last - FRAME == grid.finisher_after_frames
     assert FRAME - first <= grid.finisher_before_frames
-    assert grid.finisher_before_frames >= TOP_DECODER_BEFORE_FRAMES
+    # The codec's decoding is asked for with one frame more on each side.
+    _, ahead = chunked.reach_of(chunked.decoder_layers(level))
+    assert ahead + 1 <= grid.finisher_after_frames
 
 
 @pytest.mark.parametrize(
