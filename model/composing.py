@@ -9,14 +9,13 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float16, Float32, Float64, Int8, Int64
+from jaxtyping import Bool, Float, Float16, Float32, Float64, Int64
 from torch import Tensor
 
 from model.bundle import Bundle
 from model.composer import (
     FEATURES,
     HELD,
-    LOWEST_PITCH,
     OFF,
     PITCHES,
     STATES,
@@ -54,22 +53,12 @@ from model.conditioning.cues import (
 from model.conditioning.roll import DRUM_PROGRAM
 from model.grid import Grid
 from model.listener import SOUNDING
-from model.noise import uniform
 from model.state import Composed, TimelineState
 from model.streaming import StackState
+from model.striking import as_dense, choice, come_back, in_key
 from model.values import Echo, Known, Mono, SamplingPlan
 
-LEVEL = 3
-"""The composer's stream of noise, beside the three of the codec's levels."""
-LEAST_CHANCE = 0.005
-STRUCK_TEMPERATURE = 0.5
-MOST_STRUCK = 12
 SURELY_HEARD = 0.5
-DRAWS = PITCHES + 1
-"""Uniform numbers a step: one a row, and one for how many pitches are struck."""
-KEY_FLOOR = 0.01
-KEY_RANGE = (0.05, 2.0)
-"""A pitch class that never sounded is struck this much more rarely, the commonest more often."""
 LEAST_HEARD = 0.3
 """Rows a step, on average: where less is heard there is nothing to go on with."""
 MIX = 0
@@ -87,7 +76,6 @@ DENSER = (1 / 16, 8.0)
 ROUNDED = 1e-3
 """The part of a bar that rounding to samples may have taken."""
 Scores = Float[Tensor, "pitches states"]
-Chances = Float64[np.ndarray, "pitches states"]
 StepNumbers = Int64[np.ndarray, " steps"]
 Goal = Float32[np.ndarray, " pitches"]
 Hear = Callable[[Mono], Float16[np.ndarray, "steps rows states"]]
@@ -164,10 +152,10 @@ class Composing:
         for index in range(len(score)):
             chances = np.asarray((scores / plan.temperature).double().softmax(-1))
             sounding = features[-1, :PITCHES] >= SURELY_HEARD
-            chances = _in_key(chances, features)
-            chances = _as_dense(chances, denser[index])
-            chances = _come_back(chances, cues[index])
-            score[index] = _choice(chances, sounding, plan, first + index)
+            chances = in_key(chances, features)
+            chances = as_dense(chances, denser[index])
+            chances = come_back(chances, cues[index])
+            score[index] = choice(chances, sounding, plan, first + index)
             new = sure(score[index : index + 1])
             features = np.concatenate([features, new])
             if index + 1 < len(score):
@@ -343,92 +331,6 @@ def _curve(
     inside = (bars >= 0) & (bars < len(values))
     found[inside] = np.array(values)[bars[inside]]
     return found
-
-
-def _come_back(
-    chances: Chances, cues: Float32[np.ndarray, " cues"]
-) -> Float64[np.ndarray, "pitches states"]:
-    """Return chances of which a share copies the earlier section: all of it at similarity 1.
-
-    The share is the similarity squared, since the composer was told of it as well.
-    """
-    told, similarity = cues[ECHO].tolist()
-    share = told * similarity**2
-    copied = np.zeros_like(chances)
-    sounds, struck = cues[ECHO_SOUNDS] > 0, cues[ECHO_STRUCK] > 0
-    copied[np.arange(PITCHES), np.where(struck, STRUCK, np.where(sounds, HELD, OFF))] = 1.0
-    return (1 - share) * chances + share * copied
-
-
-def _as_dense(chances: Chances, factor: float) -> Float64[np.ndarray, "pitches states"]:
-    """Return chances that strike so many times as much."""
-    weighted = chances.copy()
-    weighted[:, STRUCK] *= factor
-    return weighted / weighted.sum(axis=1, keepdims=True)
-
-
-def _in_key(chances: Chances, past: Steps) -> Float64[np.ndarray, "pitches states"]:
-    """Return chances that strike pitch classes as often as the past sounds them.
-
-    Many unlikely pitches together make wrong notes likely, since each is drawn
-    apart; so the unlikeliest are left out. The constants were chosen on five
-    pieces, one draw each: chroma of 5.6 s composed correlated .84 with the
-    prime's, without this .72.
-    """
-    sounding = past[:, :PITCHES].sum(axis=0, dtype=np.float64)
-    sounding[:LOWEST_PITCH] = 0
-    classes = np.array([sounding[pitch::12].sum() for pitch in range(12)])
-    share = 12 * (classes / max(classes.sum(), 1e-9) + KEY_FLOOR)
-    weighted = chances.copy()
-    pitches = np.arange(LOWEST_PITCH, PITCHES)
-    weighted[pitches, STRUCK] *= np.clip(share, *KEY_RANGE)[pitches % 12]
-    weighted /= weighted.sum(axis=1, keepdims=True)
-    weighted[weighted < LEAST_CHANCE] = 0
-    return weighted / weighted.sum(axis=1, keepdims=True)
-
-
-def _choice(
-    chances: Float64[np.ndarray, "pitches states"],
-    sounding: Bool[np.ndarray, " pitches"],
-    plan: SamplingPlan,
-    step: int,
-) -> Int8[np.ndarray, " pitches"]:
-    """Return one state a row.
-
-    What sounds already, and drums, are drawn each by its own chances. Of the
-    silent pitches so many are struck as their chances say together, but which
-    ones is drawn cooler: many unlikely pitches would else be struck among them.
-    """
-    draws = uniform(
-        plan.seed,
-        level=LEVEL,
-        turn=0,
-        variation=plan.variation,
-        first_frame=step * DRAWS,
-        frames=DRAWS,
-    )
-    states = (chances.cumsum(axis=1) <= draws[:PITCHES, None]).sum(axis=1).clip(OFF, HELD)
-    silent = ~sounding
-    silent[:LOWEST_PITCH] = False
-    states[silent] = OFF
-    likely = np.where(silent, chances[:, STRUCK], 0.0)
-    count = int((_counts(likely).cumsum() <= draws[PITCHES]).sum())
-    with np.errstate(divide="ignore"):
-        rank = np.log(likely) / STRUCK_TEMPERATURE - np.log(-np.log(draws[:PITCHES]))
-    rank[likely <= 0] = -np.inf
-    chosen = np.argsort(-rank, kind="stable")[: min(count, int((likely > 0).sum()))]
-    states[chosen] = STRUCK
-    return states.astype(np.int8)
-
-
-def _counts(chances: Float64[np.ndarray, " events"]) -> Float64[np.ndarray, " counts"]:
-    """Return how likely it is that so many of independent events happen, up to `MOST_STRUCK`."""
-    counts = np.zeros(MOST_STRUCK + 1)
-    counts[0] = 1.0
-    for chance in chances[chances > 0]:
-        counts[1:] = counts[1:] * (1 - chance) + counts[:-1] * chance
-        counts[0] *= 1 - chance
-    return counts / counts.sum()
 
 
 def _joined(

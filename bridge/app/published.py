@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Final
 
-from bridge.app.door import notes_of, stems_of
+from bridge.app.numbers import notes_of, stems_of
 from bridge.errors import NotFoundError, UnsupportedError
 from bridge.ports import (
     Conditions,

@@ -21,7 +21,7 @@ from bridge.app import (
     shipped_model,
     translated_errors,
 )
-from bridge.app.door import known_of, sampling_plan_of
+from bridge.app.numbers import known_of, sampling_plan_of
 from bridge.client import Client, Continuation
 from bridge.config import private_config
 from bridge.errors import (

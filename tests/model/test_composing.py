@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from model.composer import HELD, HIT_KEYS, PITCHES, STRUCK, Places, Voice, placed_notes
-from model.composing import _counts
 from model.conditioning.cues import onsets_of
+from model.striking import _counts
 from model.values import Echo, StemAudio, SuffixAudio, nothing_known, steady_pulse
 from tests.model.tiny import (
     CHUNK,
