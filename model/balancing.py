@@ -14,7 +14,7 @@ from jaxtyping import Float32
 from model.attending import GROUP_STEPS
 from model.bands import band_power
 from model.composer import Voice, notes_of, score_heard
-from model.finishing import Finishing, Likeness
+from model.finishing import RECALLED_STEPS, Finishing, Likeness
 from model.grid import Grid
 from model.listening import STEP_SAMPLES
 from model.state import TimelineState
@@ -47,7 +47,7 @@ class Balancing:
         first = chunk * self._grid.chunk_frames
         begin = chunk * self._grid.chunk_samples
         end = begin + self._grid.chunk_samples
-        like = Likeness(recalled=state.spectra[: begin // STEP_SAMPLES])
+        like = Likeness(recalled=state.spectra[: begin // STEP_SAMPLES][-RECALLED_STEPS:])
         span = (first, first + self._grid.chunk_frames)
         made = self._finishing.render(state.codes, self._notes(state, group), span, 0, like)
         heard = state.audio[begin - state.audio_start : end - state.audio_start]
