@@ -153,13 +153,10 @@ class Job(Generic[S]):
         elif audio.size:
             tried = tried_stretch(audio, self._info.sample_rate)
             fidelity = await self._on_sound(partial(self._tools.generator.fidelity, tried))
-        # Nobody hears of a job that a crash would lose.
-        if self.session.kept is not None:
-            await asyncio.shield(self.session.kept)
+        # Neither needs the other, and the disk may be slow.
+        _, self.likeness = await _together(self._on_disk(), self._on_sound(self._measure))
         await self.session.tell(self._accept(fidelity))
         self._making.announced = True
-        # Not before: the model need not wait until the prime is measured.
-        self.likeness = await self._on_sound(self._measure)
         self.session.news.ring()
         assembly = Assembly(self.likeness, self.placement)
         for block in range(self.placement.first_block, self.placement.end_block):
@@ -168,6 +165,11 @@ class Job(Generic[S]):
             if result.shape[1]:
                 await self._send(start, result)
         return assembly
+
+    async def _on_disk(self) -> None:
+        """Return once the job is written down: nobody hears of one that a crash would lose."""
+        if self.session.kept is not None:
+            await asyncio.shield(self.session.kept)
 
     async def _next(self, assembly: Assembly, block: int) -> Audio:
         """Return what one more block completes of the result."""

@@ -33,6 +33,8 @@ REACH_SECONDS: Final = 4
 """How far behind the newest sample a splice still finds the model prefilled."""
 PATIENT_SECONDS: Final = 1.0
 """How long the next window's hearing of a block may wait for what is more urgent."""
+HURRY_SECONDS: Final = 2
+"""So long before it takes over it hears as soon as the one that it follows."""
 MAX_AHEAD_SECONDS: Final = 60
 """How far ahead of the recording a splice may be announced."""
 
@@ -170,25 +172,30 @@ class Recording(Generic[S]):
         window, coming = self._window, self._next
         if coming is not None:
             coming.take(audio)
-            ready = coming.num_samples >= window.context_samples
-            await self._catch_up(coming, ends=ready)
-            if ready:
-                window.close()
-                self._window, self._next = coming, None
-                self._steering.forget_before(coming.anchor_sample)
+            await self._catch_up(coming, window.context_samples - coming.num_samples)
         elif window.num_samples >= window.lone_samples:
             self._next = self._new_window(window.end_sample)
             await self._next.open()
 
-    async def _catch_up(self, window: "_Window[S]", *, ends: bool) -> None:
-        """Let the next window's model hear beside what goes on: nothing waits for it yet."""
+    async def _catch_up(self, coming: "_Window[S]", missing_samples: int) -> None:
+        """Let the next window's model hear beside what goes on, until it takes over.
+
+        Nothing waits for it before; in the end it hurries, so that nothing need wait then.
+        """
         task = self._catching_up
-        if task is None or task.done() or ends:
+        if missing_samples <= 0:
             if task is not None:
                 await task
-            self._catching_up = None if ends else asyncio.create_task(window.feed(PATIENT_SECONDS))
-        if ends:
-            await window.feed(self.patience_s)
+            await coming.feed(self.patience_s)
+            self._window.close()
+            self._window, self._next, self._catching_up = coming, None, None
+            self._steering.forget_before(coming.anchor_sample)
+        elif task is None or task.done():
+            if task is not None:
+                task.result()
+            hurries = missing_samples < HURRY_SECONDS * self._setup.sample_rate
+            patience_s = self.patience_s if hurries else PATIENT_SECONDS
+            self._catching_up = asyncio.create_task(coming.feed(patience_s))
 
     def _new_window(self, anchor_sample: int) -> "_Window[S]":
         self._num_windows += 1
