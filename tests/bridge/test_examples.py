@@ -13,7 +13,9 @@ from mido import Message, MidiFile, MidiTrack
 from bridge.app import embedded_server
 from bridge.audio_file import AudioClip, Provenance, read_audio, read_time_reference, write_audio
 from bridge.config import private_config
+from plugin_host.errors import PluginCrashError
 from tests.jackd import jack_server
+from tests.plugin_host.faulty_plugins import build
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 RATE = 44_100
@@ -63,6 +65,27 @@ def test_variations_go_through_a_chain_and_keep_their_place(address, section, tm
         audio = read_audio(path).samples
         assert audio.shape[1] >= 4 * 4 * RATE // 2
     assert capsys.readouterr().out.count("variation-") == 2
+
+
+@pytest.mark.plugin
+@pytest.mark.slow
+def test_variations_go_through_a_real_vst3_whose_crash_is_named(address, section, tmp_path, capsys):
+    effect = str(build(tmp_path) / "faulty_effect.vst3")
+
+    def varied(name, **plugin):
+        """Return the variation that comes out of a plugin, and what was told."""
+        chain, out = tmp_path / "chain.json", tmp_path / name
+        chain.write_text(json.dumps({"plugins": [plugin]}))
+        names = [str(section), "120", str(chain), str(out)]
+        script("vary_through_plugins")["main"]([*names, "--variations", "1", "--server", address])
+        return read_audio(out / "variation-0.wav").samples, capsys.readouterr().out
+
+    dry, _ = varied("dry", plugin="Gain", parameters={"gain_db": 0.0})
+    wet, told = varied("wet", plugin=effect, parameters={"gain_db": -6.0})
+    assert "faulty" not in told
+    np.testing.assert_allclose(wet, dry * 10 ** (-6 / 20), atol=1e-5)
+    with pytest.raises(PluginCrashError, match=r"faulty_effect\.vst3 crashed with SIG"):
+        varied("crashed", plugin=effect, parameters={"fault": 1.0})
 
 
 class Fed:

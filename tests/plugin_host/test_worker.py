@@ -2,10 +2,7 @@
 
 import json
 import os
-import shutil
 import signal
-import subprocess
-from pathlib import Path
 
 import numpy as np
 import pedalboard
@@ -21,12 +18,10 @@ from plugin_host.errors import (
 from plugin_host.instrument import GuideNote, Stage, play_notes
 from plugin_host.loader import PluginSpec, read_chain_file
 from plugin_host.worker import DECLICK_SAMPLES, IsolatedChain, Policy
+from tests.plugin_host.faulty_plugins import DELAY, build
 
 RATE = 48_000
-DELAY = 100
-"""Samples by which the faulty effect is late."""
 FAULTS = {"crash": 1, "hang": 2}
-SOURCES = Path(__file__).parent / "faulty"
 
 
 def noise(num_samples, seed=0):
@@ -45,14 +40,7 @@ def gain(db):
 @pytest.fixture(scope="session")
 def faulty(tmp_path_factory):
     """Return a folder with the effect and the synth that misbehave when told."""
-    tools = [tool for tool in ("make", "g++") if shutil.which(tool) is None]
-    if tools or not Path("/usr/share/dpf/Makefile.plugins.mk").exists():
-        pytest.skip(f"cannot build the faulty plugins: install g++ make dpf-source {tools}")
-    folder = tmp_path_factory.mktemp("faulty")
-    for synth in ("", "1"):
-        command = ["make", "-C", str(SOURCES), f"OUT={folder}", f"FAULTY_SYNTH={synth}", "vst3"]
-        subprocess.run(command, check=True, capture_output=True)
-    return folder
+    return build(tmp_path_factory.mktemp("faulty"))
 
 
 @pytest.fixture
