@@ -14,7 +14,7 @@ from bridge.client import Client
 from bridge.commands.console import note, say
 from bridge.commands.serving import add_server_arguments, client_of
 from bridge.config import APPLICATION
-from bridge.errors import BridgeError, NotReadyError
+from bridge.errors import BridgeError, InvalidRequestError, NotReadyError
 from bridge.hosts.actions import ActionSocket
 from bridge.hosts.companion import CompanionHost
 from bridge.hosts.conductor import Conductor, Placed, Wish
@@ -92,6 +92,8 @@ def run(arguments: argparse.Namespace, load: Load | None = None) -> int:
     if arguments.action == "install":
         return _install(arguments)
     wish = _wish_of(arguments)
+    if arguments.action == "run":
+        _mailbox_of(arguments)  # refuses before a server is started
     with ExitStack() as stack:
         client = stack.enter_context(client_of(arguments, load))
         if arguments.action == "watch":
@@ -111,13 +113,21 @@ def _install(arguments: argparse.Namespace) -> int:
 def _installed(arguments: argparse.Namespace, folder: Path) -> Installed:
     if arguments.host == PLUGIN:
         return install_plugin(folder, platformdirs.user_cache_path(APPLICATION) / PLUGIN)
-    mailbox = arguments.mailbox or mailbox_folder(arguments.host)
     if arguments.host == "live":
         return install_live(folder)
     if arguments.host == LIVE_EXTENSION:
         return install_live_extension(folder)
     install = install_ardour if arguments.host == "ardour" else install_reaper
-    return install(folder, mailbox.absolute())
+    return install(folder, _mailbox_of(arguments).absolute())
+
+
+def _mailbox_of(arguments: argparse.Namespace) -> Path:
+    if arguments.host == LIVE_EXTENSION and arguments.mailbox is None:
+        raise InvalidRequestError(
+            "Live chooses its extension's folder: take Jukebox: Continue in Live, and name the "
+            "folder that the dialog tells, --mailbox DIR"
+        )
+    return arguments.mailbox or mailbox_folder(arguments.host)
 
 
 def _wish_of(arguments: argparse.Namespace) -> Wish:
@@ -162,7 +172,7 @@ def _wait_for(once: bool) -> Callable[[], bool]:
 
 
 def _beside(arguments: argparse.Namespace, client: Client, wish: Wish) -> int:
-    folder = arguments.mailbox or mailbox_folder(arguments.host)
+    folder = _mailbox_of(arguments)
     results = _made(folder / "results")
     with ExitStack() as stack:
         actions = stack.enter_context(ActionSocket(arguments.osc_port))

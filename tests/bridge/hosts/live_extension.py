@@ -6,12 +6,12 @@ import subprocess
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 
 import pytest
 
 from bridge.hosts.companion import CompanionHost
+from bridge.hosts.install import install_live_extension
 from bridge.hosts.mailbox import Mailbox
 
 HERE = Path(__file__).parent
@@ -39,10 +39,10 @@ class Extension:
 
 @contextmanager
 def extension(folder: Path) -> Generator[Extension]:
-    """Yield our extension, as its sources lie in the package, beside the SDK that is no SDK."""
+    """Yield our extension as it is installed, beside a package in the place of the SDK's."""
     node = shutil.which("node") or pytest.skip("node is missing")
     place = folder / "extension"
-    shutil.copytree(Path(str(files("plugin_host"))) / "ableton/extension", place)
+    install_live_extension(place)
     shutil.copytree(HERE / "live_sdk", place / "node_modules/@ableton-extensions/sdk")
     shutil.copy(HERE / "live_extension.js", place)
     folders = [folder / name for name in ("project", "storage", "temp")]

@@ -4,6 +4,7 @@ import time
 
 import pytest
 
+from bridge.__main__ import main
 from bridge.errors import InvalidRequestError, JobCancelledError, NotFoundError, NotReadyError
 from bridge.hosts.actions import ActionSocket
 from bridge.hosts.conductor import Conductor, Wish
@@ -113,3 +114,11 @@ def test_names_with_tabs_and_percents_find_their_way(live, tmp_path):
     assert (clip.name, clip.num_samples) == ("one", LENGTH)
     with pytest.raises(NotFoundError, match="no clip 50%"), live.host.transaction("No") as edit:
         edit.delete_clip("50%")
+
+
+def test_the_desk_asks_for_the_folder_that_live_chose(monkeypatch, tmp_path, capsys):
+    assert main(["hosts", "run", "live-extension"]) != 0
+    assert "--mailbox DIR" in capsys.readouterr().err
+    monkeypatch.chdir(tmp_path)
+    assert main(["hosts", "install", "live-extension"]) == 0
+    assert (tmp_path / "jukebox-bridge-extension/manifest.json").exists()
