@@ -194,12 +194,17 @@ class Composing:
     def _read(
         self, steps: Steps, cues: Cues, memory: StackState, guidance: float
     ) -> tuple[Scores, StackState]:
-        """Return scores for the step after, away from those of who was told nothing."""
+        """Return scores for the step after, away from those of who was told the metre alone.
+
+        The metre is no wish: led away from music without one, every line would be struck.
+        """
         read, told = torch.as_tensor(steps)[None], torch.as_tensor(cues)[None]
         if guidance == 1:
             scores, memory = self._composer.go_on(read, told, memory)
             return scores[0], memory
-        both = torch.cat([told, torch.zeros_like(told)])
+        untold = torch.zeros_like(told)
+        untold[..., METRE] = told[..., METRE]
+        both = torch.cat([told, untold])
         scores, memory = self._composer.go_on(read.expand(2, -1, -1), both, memory)
         return scores[1] + guidance * (scores[0] - scores[1]), memory
 
