@@ -124,11 +124,16 @@ def test_a_dead_server_means_a_fade_and_the_next_one_takes_over_at_a_bar(bench, 
     same = (heard[:, BAR:] == take[:, : heard.shape[1] - BAR]).all(axis=0)
     left = int(np.argmin(same))
     dry = heard[0, BAR:] == 0.25
-    assert 0 < int(np.argmax(dry[left:])) < RATE // 100, "faded within 10 ms"
+    fade = int(np.argmax(dry[left:]))
+    assert 0 < fade < RATE // 100, "faded within 10 ms"
     steps = np.abs(np.diff(heard[:, BAR + left - 8 : BAR + left + RATE // 100]))
     assert steps.max() < 0.01, "without a click"
     again = BAR + left + int(np.flatnonzero(same[left + RATE // 100 :])[0]) + RATE // 100
     assert again % BAR < RATE // 100, "at a bar line"
+    sys.stdout.write(
+        f"\ndry after {1000 * fade / RATE:.1f} ms, steps of at most {steps.max():.4f}, again whole "
+        f"{1000 * (again % BAR) / RATE:.1f} ms after a bar line\n"
+    )
     assert same[again + 100 - BAR : again + BAR // 2 - BAR].all()
 
 

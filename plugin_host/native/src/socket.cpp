@@ -2,7 +2,6 @@
 
 #include <chrono>
 #include <cstring>
-#include <stdexcept>
 #include <thread>
 
 #ifdef _WIN32
@@ -198,12 +197,14 @@ void Alarm::ring() noexcept {}
 void Alarm::wait(int timeout_ms) noexcept { pause_ms(timeout_ms); }
 #else
 Alarm::Alarm() {
-    if (::pipe(ends_) != 0) throw std::runtime_error("no pipe can be made");
+    // Where there is none, both ends stay -1, which poll leaves out.
+    if (::pipe(ends_) != 0) return;
     for (const int end : ends_) prepare(end);
 }
 
 Alarm::~Alarm() {
-    for (const int end : ends_) ::close(end);
+    for (const int end : ends_)
+        if (end >= 0) ::close(end);
 }
 
 void Alarm::ring() noexcept {

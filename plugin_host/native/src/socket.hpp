@@ -8,8 +8,8 @@
 
 namespace jukebox {
 
-// Ends another thread's waiting at once; where the system has no pipes that can be waited for
-// (Windows), waiting takes its time.
+// Ends another thread's waiting at once; where there is no pipe to wait for (Windows), waiting
+// takes its time.
 class Alarm {
 public:
     Alarm();
