@@ -7,6 +7,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
@@ -15,18 +16,15 @@ import torch
 
 from model.checkpoint import empty_module, load_published
 from model.conditioning.labels import LabelTables
-from model.errors import CheckpointError
-from model.folders import read_table
-from model.imported import KIND, ImportedModel, Shards, load_labels
+from model.imported import ImportedModel, Shards, load_labels
 from model.offline import LoadLevel, OfflineGenerator
 from model.pages import use_large_pages
 from model.prior import Prior
 from model.published.alignment import Head
 from model.published.level import PublishedLevel
-from model.published.linear import Precision
+from model.published.linear import HELD_IN, Precision
 from model.published.request import SystemSizes
 from model.trained import (
-    TRAINED,
     config_of,
     load_codec,
     open_trained,
@@ -35,18 +33,13 @@ from model.trained import (
 )
 from model.upsampler import Upsampler
 
-KERNELS: Final = "offline-2"
+KERNELS: Final = "offline-3"
 """Changes whenever the arithmetic does: part of the fingerprint."""
 HEADS: Final[dict[str, Head]] = {
     "5b_lyrics": Head(layer=68, head=2),
     "1b_lyrics": Head(layer=63, head=0),
 }
 """The attention that follows the lyrics, as published, by model."""
-_MAPS: Final = {
-    Precision.FLOAT32: torch.float32,
-    Precision.HALF: torch.float16,
-    Precision.BFLOAT16: torch.bfloat16,
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -63,14 +56,6 @@ class LoadedOffline:
     def top_labels(self) -> LabelTables | None:
         """Return the names that the top level knows."""
         return self.tables[-1]
-
-
-def is_offline(folder: Path) -> bool:
-    """Return whether a folder says that it holds an imported model, or one a user trained."""
-    try:
-        return read_table(folder).get("kind") in (KIND, TRAINED)
-    except CheckpointError:
-        return False
 
 
 def load_offline(folder: Path, precision: Precision = Precision.HALF) -> LoadedOffline:
@@ -101,7 +86,7 @@ def level_loader(model: ImportedModel, sizes: SystemSizes, precision: Precision)
     def load(level: int) -> PublishedLevel:
         part = part_of(level)
         module = empty_module(config_of(model, part))
-        load_published(module, Shards.of(model, part), _MAPS[precision])
+        load_published(module, Shards.of(model, part), HELD_IN[precision])
         assert isinstance(module, Prior | Upsampler)
         made = PublishedLevel(module, sizes.level(level), precision=precision, release=True)
         use_large_pages()
@@ -144,6 +129,7 @@ def _fingerprint(model: ImportedModel, precision: Precision) -> str:
         "kernels": KERNELS,
         "torch": torch.__version__,
         "numpy": np.__version__,
+        "numba": version("numba"),
         "instructions": torch.backends.cpu.get_cpu_capability(),
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]

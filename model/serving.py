@@ -5,13 +5,18 @@ has it. Maps that see few frames at a time are bound by the reading of weights:
 these stay in half precision, as files hold them, and are packed once.
 """
 
+import warnings
+from collections.abc import Callable
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from model.bundle import Bundle
-from model.published.linear import Precision, pack, packs_half
 from model.transformer import Linear
+
+_PRODUCT = "fbgemm_linear_fp16_weight_fp32_activation"
+_PACK = "fbgemm_pack_gemm_matrix_fp16"
 
 
 class PackedLinear(nn.Module):
@@ -19,11 +24,11 @@ class PackedLinear(nn.Module):
 
     def __init__(self, weights: Float[Tensor, "inputs outputs"], bias: Tensor) -> None:
         super().__init__()
-        self._product = pack(weights, bias, Precision.HALF)
+        self._product = _packed(weights.detach(), bias.detach().float().contiguous())
 
     def forward(self, x: Float[Tensor, "*axes inputs"]) -> Float[Tensor, "*axes outputs"]:
         """Return the map of every row."""
-        return self._product.of(x)
+        return self._product(x)
 
 
 def made_ready(bundle: Bundle) -> Bundle:
@@ -35,6 +40,11 @@ def made_ready(bundle: Bundle) -> Bundle:
         for part in (bundle.student, bundle.composer, bundle.top, *bundle.upsamplers):
             _pack_maps(part)
     return bundle
+
+
+def packs_half() -> bool:
+    """Return whether this processor and this PyTorch multiply packed half-precision weights."""
+    return "fbgemm" in torch.backends.quantized.supported_engines and hasattr(torch, _PRODUCT)
 
 
 def served_in() -> str:
@@ -56,3 +66,16 @@ def _pack_maps(module: nn.Module) -> None:
             module.register_module(name, PackedLinear(child.weight.t(), child.bias))
         else:
             _pack_maps(child)
+
+
+def _packed(w: Float[Tensor, "inputs outputs"], bias: Tensor) -> Callable[[Tensor], Tensor]:
+    """Pack, and multiply once: both operators warn once a process that they may go one day.
+
+    The exact PyTorch is pinned; a later one without them falls back to plain products.
+    """
+    product: Callable[[Tensor, Tensor, Tensor], Tensor] = getattr(torch, _PRODUCT)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        packed: Tensor = getattr(torch, _PACK)(w.float().t().contiguous())
+        product(torch.zeros(1, len(w)), packed, bias)
+    return lambda x: product(x, packed, bias)

@@ -60,6 +60,14 @@ Tables = Mapping[str, Mapping[str, Mapping[str, int]]]
 """Names to ids, by version and kind."""
 
 
+def is_offline(folder: Path) -> bool:
+    """Return whether a folder says that it holds an imported model, or one a user trained."""
+    try:
+        return read_table(folder).get("kind") in (KIND, TRAINED)
+    except CheckpointError:
+        return False
+
+
 def part_of(level: int) -> str:
     """Return the name of a level's prior or upsampler among the parts."""
     return f"level_{level}"

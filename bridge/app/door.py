@@ -51,7 +51,7 @@ def shipped_model(folder: Path | None = None, precision: str = HALF) -> Load:
 
 
 def _load_shipped(folder: Path | None, precision: str) -> ModelGenerator[Any]:
-    from model.offline_loading import is_offline
+    from model.trained import is_offline
 
     with translated_errors():
         if folder is not None and is_offline(folder):

@@ -36,7 +36,7 @@ class PartFacts:
         context_seconds: How much music its context spans; None where there is no context.
         parameters: How many numbers it holds; None if the manifest does not say.
         memory_bytes: What its weights take when loaded, by the type of its maps.
-        cache_bytes: What attention remembers of one sample in half precision.
+        cache_bytes: What attention remembers of one sample, in single precision.
     """
 
     part: str
@@ -241,7 +241,7 @@ def _part_facts(model: "ImportedModel", part: str) -> PartFacts:
             "float32": 4 * numbers,
             "half": 4 * (numbers - maps) + 2 * maps,
         },
-        cache_bytes=2 * cache_numbers(config) if is_prior else 0,
+        cache_bytes=4 * cache_numbers(config) if is_prior else 0,
     )
 
 

@@ -10,16 +10,18 @@ prefix). All layers of a kind share one buffer.
 A cache is written in place, by the one window that owns it.
 """
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
+import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from model.config import TransformerConfig
 from model.errors import ConditionError
+from model.published.kernels import Memory, Work, bits, room
 from model.transformer import prefix_length
 
 Slots = Float[Tensor, "layers 2 ..."]
@@ -42,21 +44,18 @@ class Opened:
     values: Views
 
 
-class Place(NamedTuple):
-    """A position, and where that is: row, and frame in the row."""
-
-    position: int
-    row: int
-    start: int
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StackCache:
     """Buffers by kind of attention."""
 
     config: TransformerConfig
     batch: int
+    numbers: Float[Tensor, " numbers"]
+    """All buffers, one after the other."""
     buffers: dict[str, Slots]
+    layers: Int64[np.ndarray, "depth 3"]
+    """Of each layer: its kind's place in `buffers`, where keys and where values begin."""
+    work: Work
 
     @property
     def characters(self) -> int:
@@ -66,7 +65,7 @@ class StackCache:
     @property
     def nbytes(self) -> int:
         """Return the bytes held, whatever has been written."""
-        return sum(buffer.nbytes for buffer in self.buffers.values())
+        return self.numbers.nbytes
 
     def restart(self) -> None:
         """Forget: the row before the first is all zeros, everything else is written before read."""
@@ -94,29 +93,36 @@ class StackCache:
                 f"{self.config.row_frames()} or the context of {self.config.frames}"
             )
 
-    def step_views(self, position: int) -> list[Tensor]:
-        """Return what to write, keys and values of each layer in turn, for one frame.
-
-        What is written is (batch, 2, heads, head width); where nothing is, keys stand in.
+    def memory(self, position: int) -> Memory:
+        """Return what a step at a position sees and writes, for compiled code on a processor.
 
         Raises:
             ConditionError: The context is over.
         """
-        self._check(position, 1)
-        row, start = divmod(position, self.config.row_frames())
-        place = Place(position, row, start)
-        made = {kind: _STEP[kind](buffer, place) for kind, buffer in self.buffers.items()}
-        views: list[Tensor] = []
-        for kind in self.config.layer_kinds():
-            writes, reads = made[kind]
-            keys, values = next(reads), next(reads)
-            views += (next(writes, keys), keys, values)
-        return views
+        return Memory(bits(self.numbers), self.layers, self._places(position), self.work)
 
     def read_nbytes(self, position: int) -> int:
         """Return the bytes of keys and values that a step at `position` reads."""
-        views = self.step_views(position)
-        return sum(view.nbytes for view in (*views[1::3], *views[2::3]))
+        seen = self._places(position)[self.layers[:, 0], 1].sum()
+        frame = next(iter(self.buffers.values()))[0, 0].flatten(0, -4)[0].nbytes
+        return 2 * int(seen) * frame
+
+    def _places(self, position: int) -> Int64[np.ndarray, "kinds 3"]:
+        """Return for each kind the first slot seen, how many are, and the one written, or -1."""
+        self._check(position, 1)
+        frames = self.config.row_frames()
+        row, start = divmod(position, frames)
+        last = self.buffers["prefix"].shape[2] - 1 if "prefix" in self.buffers else 0
+        column = start * self.config.rows
+        places = {
+            "row": (0, start + 1, start),
+            "column": (column, row + 1, column + row),
+            "previous": ((row + 1) % 2 * frames, frames, row % 2 * frames + start),
+            "dense": (0, position + 1, position),
+            "prefix": (0, min(position + 1, last), min(position, last)),
+            "encoder": (0, self.characters, -1),
+        }
+        return np.array([places[kind] for kind in self.buffers])
 
 
 def new_cache(
@@ -133,14 +139,43 @@ def new_cache(
     """
     kinds = config.layer_kinds()
     width = int(config.attention_multiplier * config.width) // config.heads
-    buffers = {
-        kind: torch.zeros(
-            (kinds.count(kind), 2, *slots, batch, config.heads, width), dtype=dtype, device=device
-        )
+    shapes = {
+        kind: (kinds.count(kind), 2, *slots, batch, config.heads, width)
         for kind, slots in _slots(config, characters).items()
         if kind in kinds
     }
-    return StackCache(config=config, batch=batch, buffers=buffers)
+    counts = {kind: math.prod(shape) for kind, shape in shapes.items()}
+    numbers = torch.zeros(sum(counts.values()), dtype=dtype, device=device)
+    buffers: dict[str, Slots] = {}
+    first = 0
+    for kind, shape in shapes.items():
+        buffers[kind] = numbers[first : first + counts[kind]].view(shape)
+        first += counts[kind]
+    return StackCache(
+        config=config,
+        batch=batch,
+        numbers=numbers,
+        buffers=buffers,
+        layers=_layers(kinds, counts),
+        work=_work(config, batch, characters),
+    )
+
+
+def _work(config: TransformerConfig, batch: int, characters: int) -> Work:
+    width = config.width
+    inner, hidden = int(config.attention_multiplier * width), int(config.mlp_multiplier * width)
+    return room(batch, width, inner, hidden, max(config.frames, characters))
+
+
+def _layers(kinds: Sequence[str], counts: Mapping[str, int]) -> Int64[np.ndarray, "depth 3"]:
+    """Return each layer's kind and where its keys and values begin, given numbers by kind."""
+    order, made = list(counts), list[tuple[int, int, int]]()
+    for layer, kind in enumerate(kinds):
+        pair = counts[kind] // kinds.count(kind) // 2
+        before = sum(counts[earlier] for earlier in order[: order.index(kind)])
+        keys = before + 2 * pair * kinds[:layer].count(kind)
+        made.append((order.index(kind), keys, keys + pair))
+    return np.array(made)
 
 
 def _slots(config: TransformerConfig, characters: int) -> dict[str, tuple[int, ...]]:
@@ -154,46 +189,6 @@ def _slots(config: TransformerConfig, characters: int) -> dict[str, tuple[int, .
         "prefix": (min(prefix_length(config), config.frames) + 1,),
         "encoder": (characters,),
     }
-
-
-def _step_row(buffer: Slots, place: Place) -> tuple[Views, Views]:
-    return _step(buffer, place.start, place.start + 1)
-
-
-def _step_dense(buffer: Slots, place: Place) -> tuple[Views, Views]:
-    return _step(buffer, place.position, place.position + 1)
-
-
-def _step_prefix(buffer: Slots, place: Place) -> tuple[Views, Views]:
-    kept = buffer.shape[2] - 1
-    return _step(buffer, min(place.position, kept), min(place.position + 1, kept))
-
-
-def _step_encoder(buffer: Slots, place: Place) -> tuple[Views, Views]:
-    del place
-    return iter(()), _pairs(buffer.flatten(0, 1))
-
-
-def _step_previous(buffer: Slots, place: Place) -> tuple[Views, Views]:
-    written = buffer.select(2, place.row % 2).select(2, place.start)
-    return _each(written.transpose(1, 2)), _pairs(
-        buffer.select(2, (place.row + 1) % 2).flatten(0, 1)
-    )
-
-
-def _step_column(buffer: Slots, place: Place) -> tuple[Views, Views]:
-    return _step(buffer.select(2, place.start), place.row, place.row + 1)
-
-
-def _step(slots: Slots, written: int, seen: int) -> tuple[Views, Views]:
-    """Return views of one slot, and of keys and values in turn of the first ones."""
-    return _each(slots.select(2, written).transpose(1, 2)), _pairs(
-        slots.flatten(0, 1).narrow(1, 0, seen)
-    )
-
-
-def _pairs(seen: Float[Tensor, "pairs seen batch heads head_width"]) -> Views:
-    return _each(seen.permute(0, 2, 3, 1, 4))
 
 
 def _open_row(cache: StackCache, position: int, frames: int) -> Opened:
@@ -250,14 +245,6 @@ def _each(views: Tensor) -> Views:
     return iter(views.unbind(0))
 
 
-_STEP = {
-    "row": _step_row,
-    "column": _step_column,
-    "previous": _step_previous,
-    "dense": _step_dense,
-    "prefix": _step_prefix,
-    "encoder": _step_encoder,
-}
 _OPEN = {
     "row": _open_row,
     "column": _open_column,

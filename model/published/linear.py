@@ -1,28 +1,29 @@
-"""Linear maps of one sampling step, in the precision that the weights are held in.
+"""Linear maps of a sampling step, in the precision that the weights are held in.
 
-The released files hold their linear maps in half precision. On a processor
-that FBGEMM knows they stay so, packed, while activations and sums are single
-precision: half the bytes a step reads, no rounding beyond the released one, and
-a row's product does not depend on the rows beside it. Elsewhere PyTorch's own
-product does the work in the weights' type. Whoever loads weights lets them lie
-on large pages (`model.pages`), without which a step takes a third longer.
+The released files hold their linear maps in half precision. On a processor they
+stay so, while activations and sums are single precision: half the bytes a step
+reads, no rounding beyond the released one, and a row's product does not depend
+on the rows beside it. On other devices PyTorch's own product does the work in
+the weights' type. Whoever loads weights lets them lie on large pages
+(`model.pages`), without which a step takes a third longer.
 """
 
-import warnings
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn import functional as F
+
+from model.published.kernels import product
+from model.published.vectors import BLOCK
+from model.transformer import Linear
 
 Inputs = Float[Tensor, "rows inputs"]
 Outputs = Float[Tensor, "rows outputs"]
 Weights = Float[Tensor, "inputs outputs"]
-Bias = Float[Tensor, " outputs"]
-Product = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 class Precision(StrEnum):
@@ -33,79 +34,87 @@ class Precision(StrEnum):
     HALF = "half"
     """As the released files hold them; the fastest on a processor."""
     BFLOAT16 = "bfloat16"
-    """For processors and devices without fast half precision; rounds weights to 8 bits."""
+    """For devices without fast half precision; rounds weights to 8 bits."""
+
+
+HELD_IN: Final = {
+    Precision.FLOAT32: torch.float32,
+    Precision.HALF: torch.float16,
+    Precision.BFLOAT16: torch.bfloat16,
+}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LinearMap:
     """x w + b for a few rows."""
 
-    of: Callable[[Tensor], Tensor]
-    """The product with (rows, inputs), as one operation where it can be."""
-    nbytes: int
-    """What one product reads."""
+    weights: Float[Tensor, "..."]
+    """As held: on a processor (blocks, inputs, `BLOCK`), elsewhere (1, inputs, outputs)."""
+    bias: Float[Tensor, " outputs"]
+    """In single precision."""
 
     def __call__(self, x: Inputs) -> Outputs:
         """Return the product."""
-        return self.of(x)
+        if x.device.type == "cpu":
+            return product(x, self.weights, self.bias)
+        dtype = self.weights.dtype
+        return torch.addmm(self.bias.to(dtype), x.to(dtype), self.weights[0]).to(x.dtype)
+
+    @property
+    def inputs(self) -> int:
+        """Return how many numbers a row has that goes in."""
+        return self.weights.shape[1]
+
+    @property
+    def nbytes(self) -> int:
+        """Return what one product reads, in bytes."""
+        return self.weights.nbytes + self.bias.nbytes
 
 
-def pack(w: Weights, bias: Bias, precision: Precision) -> LinearMap:
-    """Return the map with its weights held in a precision; a bias stays single where it can."""
-    if precision is Precision.FLOAT32:
-        return _single(w.detach().float(), bias.detach().float())
-    if precision is Precision.HALF and w.device.type == "cpu" and packs_half():
-        return _packed_half(w.detach(), bias.detach().float().contiguous())
-    dtype = torch.bfloat16 if precision is Precision.BFLOAT16 else torch.float16
-    return _cast(w.detach().to(dtype), bias.detach().to(dtype))
+@dataclass(frozen=True, slots=True, eq=False)
+class HeldMaps:
+    """Linear maps that lie one after the other."""
+
+    maps: tuple[LinearMap, ...]
+    memory: Float[Tensor, " numbers"]
+    """All weights."""
 
 
-def pack_single(w: Weights, bias: Bias, precision: Precision) -> LinearMap:
-    """Return a map that stays single precision whatever the others are held in.
+def hold(linears: Sequence[Linear], precision: Precision, *, release: bool = False) -> HeldMaps:
+    """Return maps with their weights held in a precision, in one stretch of memory.
 
-    Where half-precision products are the fast ones it is the sum of two: of the rounded
-    weights, and of what rounding left, which together hold 22 bits.
+    With `release` each module is emptied as its weights were taken.
     """
-    if precision is Precision.HALF and w.device.type == "cpu" and packs_half():
-        rounded = w.detach().half().float()
-        whole = _packed_half(rounded, bias.detach().float().contiguous())
-        rest = _packed_half((w.detach().float() - rounded) * _REST, torch.zeros_like(bias))
-        return LinearMap(
-            lambda x: whole.of(x).add_(rest.of(x), alpha=1 / _REST), whole.nbytes + rest.nbytes
-        )
-    return _single(w.detach().float(), bias.detach().float())
+    first = linears[0].w
+    count = sum(_room(linear.w) for linear in linears)
+    memory = torch.zeros(count, dtype=HELD_IN[precision], device=first.device)
+    maps: list[LinearMap] = []
+    at = 0
+    for linear in linears:
+        room = _room(linear.w)
+        maps.append(_lay_out(linear.w.detach(), linear.b.detach(), memory[at : at + room]))
+        at += room
+        if release:
+            linear.w.data = linear.w.data.new_empty(0)
+    return HeldMaps(tuple(maps), memory)
 
 
-def packs_half() -> bool:
-    """Return whether this processor and this PyTorch multiply packed half-precision weights."""
-    return "fbgemm" in torch.backends.quantized.supported_engines and hasattr(torch, _PRODUCT)
+def hold_single(w: Weights) -> LinearMap:
+    """Return a map without a bias that stays single precision whatever the others are held in."""
+    return _lay_out(w, w.new_zeros(w.shape[1]), w.new_zeros(_room(w), dtype=torch.float32))
 
 
-_PRODUCT = "fbgemm_linear_fp16_weight_fp32_activation"
-_PACK = "fbgemm_pack_gemm_matrix_fp16"
-_REST = 2.0**11
-"""Brings what rounding to half precision leaves back to the weights' own size."""
+def _room(w: Weights) -> int:
+    """Return how many numbers a map takes, its last block filled up."""
+    inputs, outputs = w.shape
+    return inputs * (-(-outputs // BLOCK) * BLOCK if w.device.type == "cpu" else outputs)
 
 
-def _single(w: Weights, bias: Bias) -> LinearMap:
-    return LinearMap(lambda x: torch.addmm(bias, x, w), w.nbytes + bias.nbytes)
-
-
-def _packed_half(w: Weights, bias: Bias) -> LinearMap:
-    """Pack, and multiply once: both operators warn once a process that they may go one day.
-
-    The exact PyTorch is pinned; a later one without them falls back to plain products.
-    """
-    product: Product = getattr(torch, _PRODUCT)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        packed: Tensor = getattr(torch, _PACK)(w.float().t().contiguous())
-        product(torch.zeros(1, len(w)), packed, bias)
-    return LinearMap(lambda x: product(x, packed, bias), 2 * w.numel() + bias.nbytes)
-
-
-def _cast(w: Weights, bias: Bias) -> LinearMap:
-    rows = w.t().contiguous()
-    return LinearMap(
-        lambda x: F.linear(x.to(rows.dtype), rows, bias).to(x.dtype), rows.nbytes + bias.nbytes
-    )
+def _lay_out(w: Weights, bias: Float[Tensor, " outputs"], room: Tensor) -> LinearMap:
+    inputs, outputs = w.shape
+    block = BLOCK if w.device.type == "cpu" else outputs
+    laid, whole = room.view(-1, inputs, block), outputs // block
+    laid[:whole] = w[:, : whole * block].reshape(inputs, whole, block).transpose(0, 1)
+    if whole < len(laid):
+        laid[whole, :, : outputs - whole * block] = w[:, whole * block :]
+    return LinearMap(laid, bias.float())

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from model.prior import Prior
 from model.published.cache import StackCache, new_cache
-from model.published.linear import LinearMap, Precision, pack_single
+from model.published.linear import Precision, hold_single
 from model.published.stack import Encoded, Maps, PackedStack, Rows
 
 Codes = Int[Tensor, "batch frames"]
@@ -26,7 +26,7 @@ class PackedPrior:
         self._codes = prior.codes.weight.detach().float()
         self._positions = prior.positions.detach().float()
         head = prior.head.weight.detach().float()
-        self._head: LinearMap = pack_single(head.t(), head.new_zeros(len(head)), precision)
+        self._head = hold_single(head.t())
 
     @property
     def nbytes(self) -> int:

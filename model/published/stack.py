@@ -1,36 +1,31 @@
-"""The factored-attention stack, packed for steps: few operations a layer, buffers made once.
+"""The factored-attention stack, packed: steps as one compiled call, stretches layer by layer.
 
 Activations are the rows of a matrix, frame after frame, the batch inside a
 frame: a step of one frame is a matrix of `batch` rows. Weights come from a
 `Transformer`, whose `forward` over the whole context gives the same numbers.
 """
 
-import warnings
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 from torch.nn import LayerNorm
 from torch.nn import functional as F
 
 from model.errors import ConditionError
-from model.published.cache import Opened, StackCache, new_cache
-from model.published.linear import LinearMap, Precision, pack
-from model.transformer import Attention, Layer, Linear, Transformer
+from model.published import kernels
+from model.published.cache import Opened, StackCache
+from model.published.linear import LinearMap, Precision, hold
+from model.transformer import Attention, Layer, Transformer
 
 Rows = Float[Tensor, "rows width"]
 Maps = Float[Tensor, "batch heads frames seen"]
 Encoded = Float[Tensor, "batch characters width"]
-Normalise = Callable[[Tensor], Tensor]
-"""Layer norm over the last axis."""
-FLOAT = 4
-"""Bytes of a single-precision number; a layer's norms hold four times its width of them."""
 SLOPE = 1.702
-"""x sigmoid(1.702 x) is silu(1.702 x) / 1.702: the norm before it and the sum after it scale."""
-_RECORD, _OPTIMIZED = "trace", "optimized_execution"
+"""Of the activation x sigmoid(1.702 x)."""
 ALIGNING = ("dense", "prefix", "encoder")
 """Kinds whose keys stand in the order of the sequence."""
 
@@ -41,24 +36,9 @@ class PackedAttention:
 
     kind: str
     heads: int
-    head_width: int
     enter: LinearMap
     leave: LinearMap
     encoder_pair: LinearMap | None = None
-
-    def step(self, x: Tensor, write: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-        """Return the mix for one frame, (batch, width), and write its keys and values."""
-        entered = self.enter.of(x)
-        # Numbers rather than shapes: a recording would look shapes up at every step.
-        heads, width, inner = self.heads, self.head_width, self.heads * self.head_width
-        if self.encoder_pair is None:
-            write.copy_(entered.narrow(1, inner, 2 * inner).view(-1, 2, heads, width))
-            entered = entered.narrow(1, 0, inner)
-        query = entered.view(-1, heads, 1, width)
-        if keys.dtype != query.dtype:
-            keys, values = keys.to(query.dtype), values.to(query.dtype)
-        mixed = F.scaled_dot_product_attention(query, keys, values)
-        return self.leave.of(mixed.flatten(1))
 
     def stretch(self, x: Rows, stretch: "Stretch") -> Rows:
         """Return the mix for several frames of one row."""
@@ -109,31 +89,41 @@ class PackedAttention:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class PackedLayer:
-    """One layer's weights; what enters the mlp's activation is times `SLOPE`."""
+class PackedNorm:
+    """Layer norm over the last axis."""
 
-    attention_norm: Normalise
+    gain: Float[Tensor, " width"]
+    bias: Float[Tensor, " width"]
+    epsilon: float
+
+    def __call__(self, x: Rows) -> Rows:
+        """Return normalised rows."""
+        return F.layer_norm(x, self.gain.shape, self.gain, self.bias, self.epsilon)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class PackedLayer:
+    """One layer's weights."""
+
+    attention_norm: PackedNorm
     attention: PackedAttention
-    mlp_norm: Normalise
+    mlp_norm: PackedNorm
     mlp_enter: LinearMap
     mlp_leave: LinearMap
-    width: int
 
-    def step(self, x: Tensor, write: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-        """Return the layer's output for one frame, (batch, width)."""
-        return self.finish(x, self.attention.step(self.attention_norm(x), write, keys, values))
+    def stretch(self, x: Rows, stretch: "Stretch") -> Rows:
+        """Return the layer's output for several frames of one row."""
+        between = x + self.attention.stretch(self.attention_norm(x), stretch)
+        hidden = self.mlp_enter(self.mlp_norm(between))
+        return between + self.mlp_leave(hidden * torch.sigmoid(SLOPE * hidden))
 
-    def finish(self, x: Tensor, attended: Tensor) -> Tensor:
-        """Return the layer's output once attention is known, which is written over."""
-        between = attended.add_(x)
-        hidden = F.silu(self.mlp_enter.of(self.mlp_norm(between)), inplace=True)
-        return torch.add(between, self.mlp_leave.of(hidden), alpha=1 / SLOPE)
-
-    @property
-    def nbytes(self) -> int:
-        """Return the bytes of weights that a step reads."""
-        maps = (self.attention.enter, self.attention.leave, self.mlp_enter, self.mlp_leave)
-        return sum(made.nbytes for made in maps) + 4 * FLOAT * self.width
+    def singles(self) -> list[Tensor]:
+        """Return what is held in single precision, in the order of use."""
+        attention, first, second = self.attention, self.attention_norm, self.mlp_norm
+        return [
+            *(first.gain, first.bias, attention.enter.bias, attention.leave.bias),
+            *(second.gain, second.bias, self.mlp_enter.bias, self.mlp_leave.bias),
+        ]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -159,58 +149,34 @@ def open_stretch(cache: StackCache, position: int, frames: int) -> Stretch:
     return Stretch(cache, frames, cache.open(position, frames), _masks(cache, position, frames))
 
 
-class StepProgram:
-    """One frame through all layers as one call: recorded once, run without Python in between.
-
-    A sixth of a step's time at width 512 is Python between operations. PyTorch means to
-    replace its recorder one day; the exact version is pinned, and what it records runs
-    as it is, too.
-    """
-
-    def __init__(self, layers: Sequence[PackedLayer], cache: StackCache) -> None:
-        self._layers = layers
-        # A cache of its own: recording runs the step once, and writes.
-        own = new_cache(
-            cache.config,
-            batch=cache.batch,
-            characters=cache.characters,
-            dtype=next(iter(cache.buffers.values())).dtype,
-            device=next(iter(cache.buffers.values())).device,
-        )
-        views = own.step_views(0)
-        example = (views[0].new_zeros(own.batch, own.config.width, dtype=torch.float32), *views)
-        record: Callable[..., Callable[..., Tensor]] = getattr(torch.jit, _RECORD)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)
-            self._recorded = record(self._run, example, check_trace=False)
-        self._as_recorded: Callable[[bool], AbstractContextManager[None]] = getattr(
-            torch.jit, _OPTIMIZED
-        )
-
-    def __call__(self, x: Rows, views: Sequence[Tensor]) -> Rows:
-        """Return the output for one frame; `views` as of `StackCache.step_views`."""
-        with self._as_recorded(False):
-            return self._recorded(x, *views)
-
-    def _run(self, x: Tensor, *views: Tensor) -> Tensor:
-        for index, layer in enumerate(self._layers):
-            x = layer.step(x, *views[3 * index : 3 * index + 3])
-        return x
-
-
 class PackedStack:
     """All layers, packed; holds no session."""
 
     def __init__(self, stack: Transformer, precision: Precision, *, release: bool = False) -> None:
         """Pack a stack's weights; with `release` its own linear maps are emptied as they go."""
         self.config = stack.config
-        self._layers = [_packed(layer, precision, release=release) for layer in stack.stack()]
-        self._programs: dict[tuple[int, torch.dtype], StepProgram] = {}
+        layers = list(stack.stack())
+        linears = [
+            linear
+            for layer in layers
+            for linear in (
+                *(layer.attention.enter, layer.attention.leave),
+                *(layer.mlp.enter, layer.mlp.leave),
+            )
+        ]
+        held = hold(linears, precision, release=release)
+        self._layers = [
+            _packed(layer, held.maps[4 * index : 4 * index + 4], precision, release=release)
+            for index, layer in enumerate(layers)
+        ]
+        self._singles = torch.cat([one for layer in self._layers for one in layer.singles()])
+        self._memory = held.memory
+        self._weights = _weights(held.memory, self._singles, self._layers)
 
     @property
     def nbytes(self) -> int:
         """Return the bytes of weights that a step reads."""
-        return sum(layer.nbytes for layer in self._layers)
+        return self._memory.nbytes + self._singles.nbytes
 
     def hear(self, encoded: Encoded, cache: StackCache) -> None:
         """Write the encoded lyrics' keys and values, once a window."""
@@ -226,8 +192,8 @@ class PackedStack:
             ConditionError: The positions leave their row or the context.
         """
         frames = len(x) // cache.batch
-        if frames == 1:
-            return self._program(cache)(x, cache.step_views(position))
+        if frames == 1 and self._weights is not None:
+            return kernels.step(x, self._weights, cache.memory(position))
         return self._through(x, open_stretch(cache, position, frames), self._layers)
 
     def maps(self, x: Rows, cache: StackCache, position: int, layer: int) -> Maps:
@@ -245,16 +211,9 @@ class PackedStack:
         x = self._through(x, stretch, self._layers[:layer])
         return tapped.attention.maps(tapped.attention_norm(x), stretch)
 
-    def _program(self, cache: StackCache) -> "StepProgram":
-        """Return the step of all layers for a cache like this one."""
-        key = cache.batch, next(iter(cache.buffers.values())).dtype
-        if key not in self._programs:
-            self._programs[key] = StepProgram(self._layers, cache)
-        return self._programs[key]
-
     def _through(self, x: Rows, stretch: Stretch, layers: Sequence[PackedLayer]) -> Rows:
         for layer in layers:
-            x = layer.finish(x, layer.attention.stretch(layer.attention_norm(x), stretch))
+            x = layer.stretch(x, stretch)
         return x
 
 
@@ -276,42 +235,74 @@ def _masks(cache: StackCache, position: int, frames: int) -> dict[str, Bool[Tens
 
 
 def pack_attention(
-    attention: Attention, precision: Precision, *, release: bool = False
+    attention: Attention,
+    enter: LinearMap,
+    leave: LinearMap,
+    precision: Precision,
+    *,
+    release: bool = False,
 ) -> PackedAttention:
-    """Return an attention's weights, packed."""
-    encoder = attention.encoder_pair if attention.kind == "encoder" else None
+    """Return an attention of maps that are held already."""
+    encoder_pair = None
+    if attention.kind == "encoder":
+        (encoder_pair,) = hold([attention.encoder_pair], precision, release=release).maps
     return PackedAttention(
         kind=attention.kind,
         heads=attention.heads,
-        head_width=attention.inner // attention.heads,
-        enter=_map(attention.enter, precision, release=release),
-        leave=_map(attention.leave, precision, release=release),
-        encoder_pair=None if encoder is None else _map(encoder, precision, release=release),
+        enter=enter,
+        leave=leave,
+        encoder_pair=encoder_pair,
     )
 
 
-def _packed(layer: Layer, precision: Precision, *, release: bool) -> PackedLayer:
-    mlp = layer.mlp
+def _packed(
+    layer: Layer, maps: Sequence[LinearMap], precision: Precision, *, release: bool
+) -> PackedLayer:
+    enter, leave, mlp_enter, mlp_leave = maps
     return PackedLayer(
-        attention_norm=_norm(layer.before_attention, 1.0),
-        attention=pack_attention(layer.attention, precision, release=release),
-        mlp_norm=_norm(layer.before_mlp, SLOPE),
-        mlp_enter=_map(mlp.enter, precision, release=release, bias_scale=SLOPE),
-        mlp_leave=_map(mlp.leave, precision, release=release, bias_scale=SLOPE),
-        width=len(layer.before_mlp.weight),
+        attention_norm=_norm(layer.before_attention),
+        attention=pack_attention(layer.attention, enter, leave, precision, release=release),
+        mlp_norm=_norm(layer.before_mlp),
+        mlp_enter=mlp_enter,
+        mlp_leave=mlp_leave,
     )
 
 
-def _norm(norm: LayerNorm, scale: float) -> Normalise:
-    gain, bias = norm.weight.detach().float() * scale, norm.bias.detach().float() * scale
-    shape = (len(gain),)
-    return lambda x: torch.layer_norm(x, shape, gain, bias, norm.eps, False)
+def _norm(norm: LayerNorm) -> PackedNorm:
+    return PackedNorm(
+        gain=norm.weight.detach().float(), bias=norm.bias.detach().float(), epsilon=norm.eps
+    )
 
 
-def _map(
-    linear: Linear, precision: Precision, *, release: bool, bias_scale: float = 1.0
-) -> LinearMap:
-    made = pack(linear.w, linear.b.detach().float() * bias_scale, precision)
-    if release:
-        linear.w.data = linear.w.data.new_empty(0)
-    return made
+def _weights(
+    held: Tensor, singles: Tensor, layers: Sequence[PackedLayer]
+) -> kernels.Weights | None:
+    """Return weights as compiled steps read them, on a processor."""
+    if held.device.type != "cpu":
+        return None
+    attention = layers[0].attention
+    return kernels.Weights(
+        held=kernels.bits(held),
+        singles=singles.numpy(),
+        layers=_layers(layers),
+        heads=attention.heads,
+        inner=attention.leave.inputs,
+        hidden=len(layers[0].mlp_enter.bias),
+        epsilon=layers[0].mlp_norm.epsilon,
+    )
+
+
+def _layers(layers: Sequence[PackedLayer]) -> Int64[np.ndarray, "depth 6"]:
+    """Return where each layer's maps begin among weights, and its two halves among singles."""
+    at = one = 0
+    made: list[list[int]] = []
+    for layer in layers:
+        attention = layer.attention
+        row: list[int] = []
+        for each in (attention.enter, attention.leave, layer.mlp_enter, layer.mlp_leave):
+            row.append(at)
+            at += each.weights.numel()
+        sizes = [len(single) for single in layer.singles()]
+        made.append([*row, one, one + sum(sizes[:4])])
+        one += sum(sizes)
+    return np.array(made)

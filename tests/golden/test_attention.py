@@ -6,7 +6,7 @@ from torch import Tensor
 
 from model.config import TransformerConfig
 from model.published.cache import StackCache, new_cache
-from model.published.linear import Precision
+from model.published.linear import Precision, hold
 from model.published.stack import PackedAttention, open_stretch, pack_attention
 from model.transformer import Attention
 from tests.golden.configs import NAMES
@@ -43,7 +43,8 @@ def opened(case: Case) -> tuple[PackedAttention, StackCache, Tensor]:
     config, attention = loaded(case)
     recorded = case.arrays()
     x, encoded = recorded["x"], recorded.get("encoder_kv")
-    packed = pack_attention(attention, Precision.FLOAT32)
+    maps = hold([attention.enter, attention.leave], Precision.FLOAT32).maps
+    packed = pack_attention(attention, *maps, Precision.FLOAT32)
     characters = 0 if encoded is None else encoded.shape[1]
     cache = new_cache(config, batch=len(x), characters=characters)
     if encoded is not None:
@@ -74,10 +75,7 @@ def test_through_the_cache_in_chunks(case):
             while first < end:
                 frames = min(end - first, cache.room(first))
                 rows = rows_of(x, first, frames)
-                if frames == 1:
-                    out = attention.step(rows, *cache.step_views(first))
-                else:
-                    out = attention.stretch(rows, open_stretch(cache, first, frames))
+                out = attention.stretch(rows, open_stretch(cache, first, frames))
                 made.append(out.view(frames, len(x), -1).transpose(0, 1))
                 first += frames
         assert_matches(torch.cat(made, dim=1), case.arrays()[f"chunked{index}"], str(lengths))

@@ -1,22 +1,19 @@
 """Packed stacks: equal to the whole pass, caches of fixed size, numbers that need no company."""
 
-from dataclasses import replace
-
 import pytest
 import torch
 
 from model.config import TransformerConfig
 from model.errors import ConditionError
 from model.published.cache import StackCache, new_cache
-from model.published.linear import Precision, pack, pack_single, packs_half
+from model.published.linear import Precision, hold
 from model.published.stack import PackedStack
-from model.transformer import Transformer, prefix_length
+from model.transformer import Linear, Transformer, prefix_length
 from tests.model.tiny import randomised
 
 ROW, ROWS = 4, 5
 KINDS = ("row", "column", "previous", "dense", "prefix", "encoder")
 CHARACTERS = 6
-needs_half = pytest.mark.skipif(not packs_half(), reason="no packed half products here")
 
 
 def config_of(*pattern: str) -> TransformerConfig:
@@ -70,7 +67,6 @@ def test_through_the_cache_equals_the_whole(pattern, chunk):
     assert whole.std() > 0.5
 
 
-@needs_half
 @pytest.mark.parametrize("chunk", [1, 4])
 def test_in_half_precision_only_the_maps_are_rounded(chunk):
     stack, x = stack_of(*KINDS), inputs()
@@ -87,15 +83,11 @@ def test_in_bfloat16_the_numbers_are_near():
     assert 1e-3 < (made - whole).abs().max() < 0.1 * whole.std() * len(KINDS)
 
 
-@needs_half
 def test_an_item_s_numbers_do_not_depend_on_its_company():
-    # Elements past the last whole vector are computed otherwise: released widths have none.
-    config = replace(config_of(*KINDS[:5]), width=128)
-    stack = randomised(Transformer(config)).eval().requires_grad_(False)
-    packed = PackedStack(stack, Precision.HALF)
-    x = torch.randn(3, config.frames, 128, generator=torch.Generator().manual_seed(1))
+    packed = PackedStack(stack_of(*KINDS[:5]), Precision.HALF)
+    x = inputs(5)
     together = cached(packed, x, 1)
-    for item in range(3):
+    for item in range(5):
         assert torch.equal(cached(packed, x[item : item + 1], 1)[0], together[item])
 
 
@@ -169,18 +161,21 @@ def test_released_weights_leave_the_module_empty():
     torch.testing.assert_close(cached(packed, x, 1), whole, rtol=1e-4, atol=1e-5)
 
 
-@needs_half
-def test_what_stays_single_is_single_to_22_bits():
-    w = torch.randn(64, 32, generator=torch.Generator().manual_seed(0), dtype=torch.float32)
-    x = torch.eye(64)
-    rounded = pack(w, torch.zeros(32), Precision.HALF)(x)
-    single = pack_single(w, torch.zeros(32), Precision.HALF)(x)
-    assert torch.equal(rounded, w.half().float())
-    assert ((single - w) / w).abs().max() < 2**-21
-    assert ((rounded - w) / w).abs().max() > 2**-13
+@pytest.mark.parametrize("precision", Precision)
+def test_a_map_holds_its_weights_in_the_precision_asked_for(precision):
+    linear = Linear(8, 64)
+    linear.w.data.normal_(generator=torch.Generator().manual_seed(0))
+    linear.b.data.fill_(0.5)
+    (made,) = hold([linear], precision).maps
+    size = 4 if precision is Precision.FLOAT32 else 2
+    assert made.nbytes == 8 * 64 * size + 64 * 4
+    kept = linear.w.detach().to(made.weights.dtype).float()
+    assert torch.equal(made(torch.eye(8)), kept + 0.5)
 
 
-def test_a_linear_map_counts_what_it_reads():
-    w, bias = torch.zeros(8, 4), torch.zeros(4)
-    assert pack(w, bias, Precision.FLOAT32).nbytes == 8 * 4 * 4 + 4 * 4
-    assert pack(w, bias, Precision.BFLOAT16).nbytes == 8 * 4 * 2 + 4 * 2
+def test_maps_held_together_lie_in_the_order_of_their_use():
+    linears = [Linear(8, 64), Linear(64, 2)]
+    held = hold(linears, Precision.HALF, release=True)
+    assert held.memory.numel() == 8 * 64 + 64 * 64
+    assert held.maps[1].weights.data_ptr() == held.memory[8 * 64 :].data_ptr()
+    assert [linear.w.numel() for linear in linears] == [0, 0]

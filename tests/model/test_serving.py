@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from model.published.linear import packs_half
-from model.serving import PackedLinear, compute_dtype, made_ready, served_in
+from model.serving import PackedLinear, compute_dtype, made_ready, packs_half, served_in
 from model.transformer import Linear
 from tests.model.tiny import CHUNK, decoded, fed, grown, plan, sound, tiny_bundle, tiny_generator
 
