@@ -10,6 +10,7 @@ import soundfile as sf
 from fakes import CountingGenerator, ramp
 
 from bridge.commands import evaluate
+from bridge.continuation import header_of
 from bridge.errors import InvalidRequestError, NotFoundError
 from bridge.evaluation import (
     bars,
@@ -24,7 +25,17 @@ from bridge.evaluation import (
     sound,
     summary,
 )
-from bridge.evaluation.candidates import LAST_BAR, SYNTH, TRUTH, Made, after_finisher, toy
+from bridge.evaluation.candidates import (
+    FREE,
+    LAST_BAR,
+    SYNTH,
+    TRUTH,
+    Made,
+    after_finisher,
+    continued,
+    plan_of,
+    toy,
+)
 from bridge.evaluation.judging import Scene, Sounding
 from bridge.evaluation.making import BASS_TRUTH, drawn, with_seed
 from bridge.evaluation.records import MEASURE, Record, Records
@@ -233,6 +244,28 @@ def test_a_folder_of_pieces_and_recordings_becomes_clips(tmp_path, song):
 
 def load(path):
     return pieces.load_piece(path, 12 * HZ)
+
+
+def test_a_clip_is_continued_at_its_tempo_and_its_bars_lie_where_the_piece_s_do(song):
+    class AskedError(Exception):
+        pass
+
+    class Listener:
+        def render(self, asked):
+            raise AskedError(asked)
+
+    piece = replace(song, tempo_bpm=90.0, meter=(3, 4))
+    clip = pieces.clips_of([piece], 4.0, 4.0)[1]
+    plan = plan_of(Quality.FAST, clip, 1)
+    with pytest.raises(AskedError) as caught:
+        continued(Listener(), clip, FREE, plan)
+    (asked,) = caught.value.args
+    (change,) = header_of(asked).target.tempo_map
+    assert (change.sample, change.tempo_bpm) == (-4 * HZ, 90.0)
+    assert (change.meter_numerator, change.meter_denominator) == (3, 4)
+    with pytest.raises(AskedError) as caught:
+        continued(Listener(), replace(clip, piece=replace(piece, tempo_bpm=None)), FREE, plan)
+    assert not header_of(caught.value.args[0]).target.tempo_map
 
 
 def test_a_clips_notes_count_from_its_prime(song):
