@@ -673,3 +673,24 @@ def test_the_engine_is_ready_once_it_is_warm(engine_of):
         return before, after, engine.ready, generator.calls["warm_up"]
 
     assert run(scenario()) == (False, True, False, 1)
+
+
+def test_live_work_with_patience_lets_go_first_what_is_due_sooner(engine_of):
+    order = []
+
+    async def scenario():
+        engine = engine_of(CountingGenerator())
+        held = threading.Event()
+        first = asyncio.create_task(engine.on_model("held", lambda model: held.wait(5)))
+        await asyncio.sleep(0)
+        asked = [
+            asyncio.create_task(engine.on_model(name, lambda model, it=name: order.append(it), s))
+            for name, s in (("patient", 60.0), ("less", 30.0), ("urgent", 0.0))
+        ]
+        await asyncio.sleep(0)
+        held.set()
+        await asyncio.gather(first, *asked)
+        await engine.close()
+
+    run(scenario())
+    assert order == ["urgent", "less", "patient"]
