@@ -4,6 +4,7 @@ import socket
 import sys
 import threading
 import time
+from contextlib import closing, suppress
 
 import numpy as np
 import pytest
@@ -135,6 +136,74 @@ def test_a_dead_server_means_a_fade_and_the_next_one_takes_over_at_a_bar(bench, 
         f"{1000 * (again % BAR) / RATE:.1f} ms after a bar line\n"
     )
     assert same[again + 100 - BAR : again + BAR // 2 - BAR].all()
+
+
+class Spoiler:
+    """Stands between plugin and server, and spoils what the server says, from a seed."""
+
+    def __init__(self, port, seed):
+        self._port = port
+        self._random = np.random.default_rng(seed)
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
+        self.spoiled = 0
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def close(self):
+        self._listener.close()
+
+    def _serve(self):
+        while True:
+            try:
+                plugin, _ = self._listener.accept()
+            except OSError:
+                return
+            with plugin, socket.create_connection(("127.0.0.1", self._port)) as server:
+                up = threading.Thread(target=pump, args=(plugin, server), daemon=True)
+                up.start()
+                pump(server, plugin, self._spoilt)
+                up.join(PATIENCE_SECONDS)
+
+    def _spoilt(self, data):
+        if self._random.random() < 0.6:
+            return data
+        self.spoiled += 1
+        made = bytearray(data)
+        for place in self._random.integers(0, len(made), 1 + len(made) // 4096):
+            made[place] = self._random.integers(256)
+        return bytes(made[: self._random.integers(1, len(made) + 1)])
+
+
+def pump(source, sink, change=bytes):
+    """Hand on what comes, until one of them ends."""
+    with suppress(OSError):
+        while data := source.recv(65_536):
+            sink.sendall(change(data))
+    for end in (source, sink):
+        with suppress(OSError):
+            end.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_server_that_talks_nonsense_is_left_and_tried_again(bench, clap, seed):
+    server = bench()
+    with closing(Spoiler(server.port, seed)) as spoiler:
+        host = clap(spoiler.address)
+        host.ask("open 48000 8192")
+        host.play(noise(4 * BAR))
+        host.tell("set Bars: 1", "set Wait: 0", "set Capture: 1", "play 120 4 4 0", "pace 20")
+        end_s = time.monotonic() + PATIENCE_SECONDS
+        while spoiler.spoiled < 8:
+            host.tell("set Continue: 0", "run 2048 256", "set Continue: 1", "run 24000 256")
+            host.value("Status")
+            assert time.monotonic() < end_s, f"{spoiler.spoiled} were spoiled"
+        # That connection may wait for the end of a message that never comes: to another address.
+        host.load_texts(server=server.address)
+        before = len(server.store.entries())
+        host.tell("set Continue: 0", "run 24000 256", "set Continue: 1", "run 96000 256")
+        server.wait_for_takes(before + 1)
+        host.wait("Status", 5)
+        assert np.isfinite(host.output()).all()
 
 
 def test_a_button_that_was_saved_pressed_is_not_pressed_by_loading(bench, clap, tmp_path):

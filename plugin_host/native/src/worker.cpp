@@ -159,9 +159,14 @@ void Worker::take_audio(const Event& event) {
     const int64_t index = event.start_sample - base_ - take.splice_sample;
     if (index != written || index + frames > take.length())
         return disconnect("the server at " + link_.address() + " has sent audio for another place");
+    // What is no number would silence a host's mixer for good.
+    const auto sound = [&](int64_t place) {
+        const float sample = event.samples[static_cast<size_t>(place)];
+        return std::isfinite(sample) ? sample : 0.0f;
+    };
     for (int64_t i = 0; i < frames; ++i) {
-        take.left[static_cast<size_t>(index + i)] = event.samples[static_cast<size_t>(2 * i)];
-        take.right[static_cast<size_t>(index + i)] = event.samples[static_cast<size_t>(2 * i + 1)];
+        take.left[static_cast<size_t>(index + i)] = sound(2 * i);
+        take.right[static_cast<size_t>(index + i)] = sound(2 * i + 1);
     }
     take.written.store(index + frames, std::memory_order_release);
 }
