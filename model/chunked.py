@@ -116,7 +116,7 @@ def in_window(layers: Sequence[Layer], window: Piece, *, begins: bool, ends: boo
     for layer in layers:
         before = [_silence(piece, layer.behind)] if begins else []
         after = [_silence(piece, layer.ahead)] if ends else []
-        heard = torch.cat([*before, piece, *after], dim=-1) if before or after else piece
+        heard = _joined([*before, piece, *after]) if before or after else piece
         ready = (heard.shape[-1] - layer.behind - layer.ahead) // layer.stride
         piece = layer.run(heard[..., : layer.behind + ready * layer.stride + layer.ahead])
     return piece
@@ -182,7 +182,15 @@ def _heard(layer: Layer, piece: Piece | None, past: Piece | None, *, last: bool)
         parts.append(piece)
     if last:
         parts.append(_silence(some, layer.ahead))
-    return torch.cat(parts, dim=-1)
+    return _joined(parts)
+
+
+def _joined(parts: Sequence[Piece]) -> Piece:
+    """Return stretches of a signal as one, frames before channels.
+
+    As they lie, for of a single frame PyTorch cannot tell which comes first, and would turn all.
+    """
+    return torch.cat([part.permute(0, 2, 3, 1) for part in parts], dim=2).permute(0, 3, 1, 2)
 
 
 def _silence(like: Piece, frames: int) -> Piece:

@@ -140,3 +140,19 @@ def test_the_last_two_linear_steps_may_be_one(index):
     inner = in_window(decoder_layers(level), latents, begins=False, ends=False)[:, 0, 0]
     first, last = behind * level.hop, 200 * level.hop - ahead * level.hop
     torch.testing.assert_close(inner, whole[:, int(first) : int(last)], rtol=0, atol=ROUNDING)
+
+
+@torch.no_grad()
+def test_no_layer_is_handed_frames_that_lie_the_other_way(codec, audio):
+    handed = []
+
+    def watched(layer):
+        def run(piece):
+            handed.append(piece.is_contiguous(memory_format=torch.channels_last))
+            return layer.run(piece)
+
+        return replace(layer, run=run)
+
+    layers = [watched(layer) for layer in encoder_layers(codec.level(0))]
+    in_window(layers, audio[:, None, None, :10_240], begins=True, ends=True)
+    assert handed == [True] * len(layers)
