@@ -301,9 +301,11 @@ def _inside(conv: nn.Conv1d | nn.ConvTranspose1d) -> int:
 
 
 def _convolved(heard: Piece, conv: nn.Conv1d, weight: Tensor) -> Piece:
-    return F.conv2d(
+    made = F.conv2d(
         heard, weight, conv.bias, stride=(1, conv.stride[0]), dilation=(1, conv.dilation[0])
     )
+    # Of one channel nobody can tell which lies first, so what is made of it is turned round here.
+    return made.contiguous(memory_format=torch.channels_last)
 
 
 def _refined(
