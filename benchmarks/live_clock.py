@@ -19,7 +19,7 @@ from typing import Any, Final, TypeVar
 
 import numpy as np
 
-from bridge.ports import Conditions, Generator, ModelInfo, Mono, Plan, StepResult
+from bridge.ports import Conditions, Generator, KeptAnswers, ModelInfo, Mono, Plan, StepResult
 
 METHODS: Final = ("open", "begin", "feed", "steer", "decode", "fidelity", "restore", "rewind")
 Times = dict[str, list[float]]
@@ -274,6 +274,10 @@ class HollowGenerator:
         """Return that all is known."""
         del audio
         return 1.0
+
+    def kept_answers(self) -> dict[str, KeptAnswers]:
+        """Return nothing: it has no networks."""
+        return {}
 
     def words(self, state: HollowState) -> tuple[()]:
         """Return nothing."""
