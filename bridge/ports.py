@@ -141,7 +141,7 @@ class Conditions:
     """The tempo map, if one is known: what composed notes keep to. A model that composes none
     has no use for it and need not refuse it."""
     energy_per_bar: tuple[float, ...] = ()
-    """0 is 12 dB softer than the music before, 0.5 as loud, 1 is 12 dB louder."""
+    """0 asks for 12 dB softer than the music before, 0.5 for as loud, 1 for 12 dB louder."""
     density_per_bar: tuple[float, ...] = ()
     """8 d squared onsets a quarter note: 0.5 is 2, 1 is 8."""
     curves_sample: int | None = None
