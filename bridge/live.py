@@ -23,6 +23,7 @@ from bridge.live_window import MAX_AHEAD_SECONDS, Recording
 from bridge.ports import Audio, MidiPart, ModelInfo, Mono, S, StemKind
 from bridge.request import AudioBlock, RenderEvent, RenderRequest
 from bridge.session import Bell
+from bridge.transport import TempoMap
 
 
 class LiveSession(Generic[S]):
@@ -99,6 +100,10 @@ class LiveSession(Generic[S]):
         """
         await self._engine.carrying.session(self._name)
         await self._recording.open()
+
+    def follow(self, tempo_map: TempoMap) -> None:
+        """Let what is composed keep to these beats and bars from now on."""
+        self._steering.follow(tempo_map)
 
     async def hear(self, start_sample: int, audio: Audio) -> None:
         """Take a block of the recording; returns when the next one may come.

@@ -108,6 +108,7 @@ class LiveLoop:
         """
         asked.margins.check(session.setup.sample_rate)
         session.begin_loop()
+        session.follow(asked.tempo_map)
         self._session = session
         self._asked = asked
         self._map = asked.tempo_map
@@ -128,6 +129,7 @@ class LiveLoop:
     def follow(self, tempo_map: TempoMap) -> None:
         """Let all bar lines that have not passed be those of another tempo map."""
         self._map = tempo_map
+        self._session.follow(tempo_map)
         self._first = self._first_line()
         self._session.news.ring()
 

@@ -15,7 +15,7 @@ from bridge.live_setup import KEPT_SECONDS, LiveSetup
 from bridge.model_time import model_conditions
 from bridge.ports import Conditions, MidiPart, Mono, Stem, StemKind
 from bridge.request import MAX_NOTES
-from bridge.transport import SampleMap
+from bridge.transport import SampleMap, TempoMap, pulse_of
 
 STEM_REACH_SECONDS: Final = 1
 """How much of a stem before a sample the model may still look at from there on."""
@@ -95,6 +95,13 @@ class Steering:
             )
         self._tracks[kind] = track
         self.num_news += 1
+
+    def follow(self, tempo_map: TempoMap) -> None:
+        """Take where beats and bars lie from now on."""
+        pulse = pulse_of(tempo_map)
+        if pulse != self._conditions.pulse:
+            self._conditions = replace(self._conditions, pulse=pulse)
+            self.num_news += 1
 
     def of_request(self, anchor_sample: int) -> Conditions:
         """Return the conditions in session samples, the song's time counted to an anchor."""

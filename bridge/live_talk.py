@@ -146,6 +146,9 @@ class LiveTalk:
     def _begin(self, message: bridge_pb2.LiveContinuation) -> None:
         with blaming("continuation"):
             asked = self._answer_of(message)
+            changes = message.target.tempo_map
+            if changes:
+                self._session.follow(tempo_map_of(changes, self._setup.sample_rate))
         self._num_answers += 1
         self._sent_sample = asked.splice_sample
         self._start(asked, asked.request_id, self._answer(asked))

@@ -334,6 +334,19 @@ def test_notes_and_stems_that_come_live_steer_what_is_made(serve, connect):
     np.testing.assert_array_equal(stem.samples, ramp(first, 2 * BAR - first))
 
 
+def test_what_is_composed_is_told_of_the_beats_that_the_loop_keeps_to(serve, connect):
+    generator = CountingGenerator()
+    with listening(connect(serve(generator))) as one:
+        one.live.loop(asked(tempo_map=[tempo(bpm=100.0)]))
+        one.play_to_answer(105_840, 0)
+        one.live.follow([tempo(bpm=120.0)])
+        one.play_to_answer(2 * BAR, 1)
+    beats = [known.pulse[0].samples_per_beat for known, _ in generator.steered]
+    assert beats[0] == pytest.approx(26_460)
+    assert beats[-1] == pytest.approx(22_050)
+    assert {known.pulse[0].beats_per_bar for known, _ in generator.steered} == {4.0}
+
+
 WRONG = {
     "no tempo": (asked(tempo_map=[]), "tempo"),
     "half a bar": (asked(bars=0.5), "whole bars, 1 to 64"),
