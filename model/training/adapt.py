@@ -48,9 +48,9 @@ class AdaptSettings:
     student_share: float = 0.4
     """Of the time; the rest is the finisher's."""
     student_batch: int = 3
-    student_rate: float = 1e-3
+    student_rate: float = 3e-4
     finisher_batch: int = 12
-    finisher_rate: float = 1e-3
+    finisher_rate: float = 2e-4
     average: float = 0.99
     save_minutes: float = 2.0
     report_steps: int = 5
