@@ -35,8 +35,6 @@ EIGHT_BIT = frozenset({"top", "upsampler0", "upsampler1"})
 SCALE = ".scale"
 LEVELS = 127
 REQUIRED = {"name", "format", "files", "artists", "genres", "licence", "output_licence"}
-ADDED = frozenset({"cue.weight", "pitchwise.weight"})
-"""What folders written before lack: the composer's maps of what it is told, which then say 0."""
 KERNELS = "eager-8"
 """Changes whenever the arithmetic does: part of the fingerprint."""
 CONFIGS = {config.name: config for config in (SMALL, TINY)}
@@ -192,8 +190,6 @@ def _fill(module: torch.nn.Module, tensors: dict[str, Tensor], name: str) -> Non
     """Copy every tensor into place; a missing, surplus or misshapen key is named."""
     wanted = module.state_dict()
     stored = _stored(wanted)
-    for key in (stored & ADDED) - set(tensors):
-        tensors[key] = torch.zeros_like(wanted[key])
     for key in sorted(stored ^ set(tensors)):
         kind = "lacks" if key in stored else "has the surplus"
         raise CheckpointError(f"{name} {kind} {key}")
