@@ -326,7 +326,14 @@ class Desk:
 
     def _counts(self) -> dict[str, float]:
         counts = {"osc_clients": len(self.clients), "osc_waiting_bundles": self._waiting()}
-        return {**asdict(self._engine().stats()), **counts}
+        facts = asdict(self._engine().stats())
+        answers_kept = facts.pop("kept_answers")
+        kept = {
+            f"answer_{kind}_{name}": value
+            for kind, about in answers_kept.items()
+            for name, value in about.items()
+        }
+        return {**facts, **kept, **counts}
 
     def _told(self) -> Mapping[str, Any]:
         told = {"state": "NOT_SERVING", "loaded_model": "", "waiting_bundles": self._waiting()}

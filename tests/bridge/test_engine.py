@@ -28,6 +28,7 @@ from bridge.ports import (
     Stem,
     StemKind,
     StepResult,
+    Suffix,
     Timing,
 )
 from bridge.request import (
@@ -509,7 +510,7 @@ DEMANDS = {
     "stems": Conditions(stems=(Stem(kind=StemKind.BASS, start_sample=0, samples=SILENCE),)),
     "target:drums": Conditions(target=StemKind.DRUMS),
     "target:mix": Conditions(),
-    "suffix": Conditions(suffix=SILENCE),
+    "suffix": Conditions(suffix=Suffix(start_sample=9, samples=SILENCE)),
     "energy": Conditions(energy_per_bar=(0.5,)),
     "density": Conditions(density_per_bar=(0.5,)),
     "sections": Conditions(sections=(Section(name="A", start_sample=0, end_sample=9),)),

@@ -206,7 +206,7 @@ def test_stems_suffix_and_labels_reach_the_model_where_they_belong(serve, connec
     assert bass.kind is StemKind.BASS
     assert bass.start_sample == 0
     np.testing.assert_array_equal(bass.samples, np.float32(0.375).repeat(6_000 + 1_000 - anchor))
-    np.testing.assert_array_equal(conditions.suffix, np.float32(0.125).repeat(300))
+    np.testing.assert_array_equal(conditions.suffix.samples, np.float32(0.125).repeat(300))
 
 
 def test_a_large_block_travels_in_pieces(serve, connect, silence, channel):

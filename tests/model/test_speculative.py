@@ -31,7 +31,7 @@ def pair(generator):
         student = bundle.student.look(
             nothing,
             torch.zeros(1, 64, dtype=torch.bool),
-            fast._conditions(state),
+            fast._conditions(state, state.known),
             state.memory,
         )[0, :FRAMES]
         prior = bundle.top
