@@ -1,7 +1,7 @@
 """Measures live hand-overs: bar after bar, each made from what sounded up to a lead before it.
 
     python benchmarks/live.py [--handovers 50] [--virtual 1000] [--sessions 1 2 4]
-                              [--loads idle busy] [--lead-ms 800] [--workers 0] [--share 0.85]
+                              [--loads idle busy] [--lead-ms 800] [--workers 0] [--share 0.75]
                               [--sound] [--json FILE] [--replay FILE]
 
 Sessions play endless loops at 120 bpm, 4/4, 48 kHz stereo, in periods of 1024, with the default

@@ -217,7 +217,7 @@ class ServerConfig:
             "take, as measured; one more is refused with a time to try again. 0: none is refused",
             "--live-share",
         ),
-    ] = 0.85
+    ] = 0.75
     max_queued: Annotated[
         int,
         Setting(
