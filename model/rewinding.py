@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Int64
 
 from model.attending import GROUP_STEPS
+from model.conditioning.roll import DRUM_PROGRAM
 from model.errors import ConditionError
 from model.state import TimelineState
 from model.values import Known, Notes
@@ -71,9 +72,10 @@ def _known_before(known: Known, end: int, step_samples: int) -> Known:
 def _cut(notes: Notes, composed_from: int, end: int) -> Int64[np.ndarray, "kept fields"]:
     """Return the notes that begin before the composed stretch, or in it before its end.
 
-    What the composer held on over the end stops there.
+    What the composer held on over the end stops there; hits are as long as they are.
     """
     starts = notes[:, 0]
     kept = notes[(starts < composed_from) | (starts < end)].copy()
-    kept[:, 1] = np.minimum(kept[:, 1], max(end, composed_from))
+    tones = kept[:, 4] != DRUM_PROGRAM
+    kept[tones, 1] = np.minimum(kept[tones, 1], max(end, composed_from))
     return kept
