@@ -19,7 +19,8 @@ from typing import Any, Final, TypeVar
 
 import numpy as np
 
-from bridge.ports import Conditions, Generator, KeptAnswers, ModelInfo, Mono, Plan, StepResult
+from bridge.model_info import KeptAnswers, ModelInfo
+from bridge.ports import Conditions, Generator, Mono, Plan, StepResult
 
 METHODS: Final = ("open", "begin", "feed", "steer", "decode", "fidelity", "restore", "rewind")
 Times = dict[str, list[float]]

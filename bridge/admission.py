@@ -19,7 +19,8 @@ from bridge.errors import (
 )
 from bridge.job import Job
 from bridge.jobs import JobInfo, JobState
-from bridge.ports import Conditions, ModelInfo, Quality, S
+from bridge.model_info import ModelInfo
+from bridge.ports import Conditions, Quality, S
 from bridge.request import Nothing, Prime, RenderRequest, Source, StoredCodes, TakePoint
 from bridge.scheduler import FairQueue
 from bridge.takes import Take, ground_for

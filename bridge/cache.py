@@ -21,7 +21,8 @@ from dataclasses import dataclass
 from typing import Final, Generic, TypeAlias
 
 from bridge.in_force import EVER, in_force
-from bridge.ports import Conditions, ModelInfo, Mono, Plan, S
+from bridge.model_info import ModelInfo
+from bridge.ports import Conditions, Mono, Plan, S
 from bridge.request import RenderRequest
 from bridge.stereo import StereoImage
 from bridge.takes import described_conditions

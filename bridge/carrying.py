@@ -14,7 +14,8 @@ import numpy as np
 
 from bridge.errors import BusyError
 from bridge.keeping import Tools
-from bridge.ports import Conditions, Generator, ModelInfo, Plan, S
+from bridge.model_info import ModelInfo
+from bridge.ports import Conditions, Generator, Plan, S
 from bridge.workers import Worker
 
 Calls: TypeAlias = tuple[Callable[[Generator[S]], None], ...]

@@ -23,7 +23,8 @@ from bridge.job import Job
 from bridge.jobs import JobInfo, JobState
 from bridge.keeping import Tools, write_take
 from bridge.lineup import Lineup, assumed_pace
-from bridge.ports import Generator, LevelCodes, ModelInfo, S
+from bridge.model_info import ModelInfo
+from bridge.ports import Generator, LevelCodes, S
 from bridge.reception import Reception
 from bridge.replay import Listener
 from bridge.request import AudioBlock, Done, RenderEvent, RenderRequest

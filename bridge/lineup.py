@@ -10,8 +10,9 @@ from typing import Generic
 from bridge.admission import check_maker
 from bridge.errors import ConflictError, NotFoundError
 from bridge.keeping import Tools
+from bridge.model_info import ModelInfo
 from bridge.pace import Pace
-from bridge.ports import Generator, ModelInfo, S
+from bridge.ports import Generator, S
 from bridge.takes import Take
 
 ASSUMED_STEP_SECONDS = 0.05

@@ -20,7 +20,8 @@ from bridge.errors import InvalidRequestError, UnsupportedError
 from bridge.live_setup import Answer, LiveSetup
 from bridge.live_steering import Steering
 from bridge.live_window import MAX_AHEAD_SECONDS, Recording
-from bridge.ports import Audio, MidiPart, ModelInfo, Mono, S, StemKind
+from bridge.model_info import ModelInfo
+from bridge.ports import Audio, MidiPart, Mono, S, StemKind
 from bridge.request import AudioBlock, RenderEvent, RenderRequest
 from bridge.session import Bell
 from bridge.transport import TempoMap

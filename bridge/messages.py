@@ -15,7 +15,8 @@ import numpy as np
 from google.protobuf.message import Message
 
 from bridge.errors import InvalidRequestError
-from bridge.ports import Audio, ModelInfo, Quality, StemKind, TimedWord
+from bridge.model_info import ModelInfo
+from bridge.ports import Audio, Quality, StemKind, TimedWord
 from bridge.request import Accepted, AudioBlock, Done, Progress, Queued, RenderEvent
 from protos import bridge_pb2
 

@@ -13,7 +13,8 @@ from fractions import Fraction
 import numpy as np
 
 from bridge.errors import InvalidRequestError
-from bridge.ports import Audio, ModelInfo, Mono, TimedWord
+from bridge.model_info import ModelInfo
+from bridge.ports import Audio, Mono, TimedWord
 from bridge.request import Nothing, Prime, RenderRequest, StoredCodes
 from bridge.resample import ToSession, model_range
 from bridge.splice import FADE_SECONDS, MATCH_SECONDS, amplified, level_gain_db, softened

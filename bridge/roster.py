@@ -19,7 +19,8 @@ from bridge.errors import BridgeError, DeadlineError, JobCancelledError, Stoppin
 from bridge.job import Job
 from bridge.jobs import JobInfo, JobState
 from bridge.keeping import Tools
-from bridge.ports import KeptAnswers, S
+from bridge.model_info import KeptAnswers
+from bridge.ports import S
 from bridge.request import Queued, RenderRequest
 from bridge.session import Session, SessionState
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from bridge.ports import ModelInfo
+from bridge.model_info import ModelInfo
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ from typing import Final
 from bridge.engine import EngineStats
 from bridge.entries import TakeEntry
 from bridge.jobs import JobInfo
-from bridge.ports import KeptAnswers, ModelInfo
+from bridge.model_info import KeptAnswers, ModelInfo
 from bridge.store import StoreStats
 
 SERVING: Final = "serving"

@@ -13,11 +13,11 @@ import numpy as np
 
 from bridge.codes_file import CodesFile
 from bridge.errors import InvalidRequestError
+from bridge.model_info import ModelInfo
 from bridge.ports import (
     Conditions,
     LevelCodes,
     LevelPlan,
-    ModelInfo,
     Mono,
     Plan,
     PlanChange,

@@ -13,16 +13,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from bridge.errors import UnsupportedError
-from bridge.ports import (
-    Conditions,
-    KeptAnswers,
-    LevelCodes,
-    ModelInfo,
-    Mono,
-    Plan,
-    StepResult,
-    TimedWord,
-)
+from bridge.model_info import KeptAnswers, ModelInfo
+from bridge.ports import Conditions, LevelCodes, Mono, Plan, StepResult, TimedWord
 
 SCALE = 2.0**24
 ALL_CONDITIONS = frozenset(

@@ -14,17 +14,8 @@ from bridge.app.numbers import QUALITIES, known_of, sampling_plan_of
 from bridge.app.numbers import notes_of as notes_of
 from bridge.app.rows import translated_errors
 from bridge.errors import UnsupportedError
-from bridge.ports import (
-    Conditions,
-    KeptAnswers,
-    LevelCodes,
-    ModelInfo,
-    Mono,
-    Plan,
-    StemKind,
-    StepResult,
-    TimedWord,
-)
+from bridge.model_info import KeptAnswers, ModelInfo
+from bridge.ports import Conditions, LevelCodes, Mono, Plan, StemKind, StepResult, TimedWord
 from bridge.ports import Generator as ModelGenerator
 
 if TYPE_CHECKING:

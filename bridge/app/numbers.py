@@ -8,16 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from bridge.errors import InvalidRequestError, NotFoundError, UnsupportedError
-from bridge.ports import (
-    Conditions,
-    MidiPart,
-    ModelInfo,
-    Plan,
-    PulsePoint,
-    Quality,
-    Section,
-    StemKind,
-)
+from bridge.model_info import ModelInfo
+from bridge.ports import Conditions, MidiPart, Plan, PulsePoint, Quality, Section, StemKind
 from model.conditioning.cues import ENERGY_DB, MOST_ONSETS
 from model.conditioning.roll import DRUM_PROGRAM, NOTE_FIELDS
 from model.values import (

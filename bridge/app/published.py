@@ -11,12 +11,11 @@ from typing import Final
 
 from bridge.app.numbers import notes_of, stems_of
 from bridge.errors import NotFoundError, UnsupportedError
+from bridge.model_info import KeptAnswers, ModelInfo
 from bridge.ports import (
     Conditions,
-    KeptAnswers,
     LevelCodes,
     LevelPlan,
-    ModelInfo,
     Mono,
     Plan,
     Quality,

@@ -19,16 +19,8 @@ from typing import Any, Final, Protocol
 
 from bridge.app.resident import Answer, Call, Lane
 from bridge.errors import BridgeError, NotReadyError
-from bridge.ports import (
-    Conditions,
-    KeptAnswers,
-    LevelCodes,
-    ModelInfo,
-    Mono,
-    Plan,
-    StepResult,
-    TimedWord,
-)
+from bridge.model_info import KeptAnswers, ModelInfo
+from bridge.ports import Conditions, LevelCodes, Mono, Plan, StepResult, TimedWord
 
 log = logging.getLogger(__name__)
 

@@ -24,10 +24,10 @@ from bridge.engine import Engine
 from bridge.errors import NotFoundError, NotReadyError, StoppingError
 from bridge.grpc_service import GrpcServer
 from bridge.midi.service import MidiServer
+from bridge.model_info import ModelInfo
 from bridge.osc.server import OscPorts, OscServer, OscSettings
 from bridge.plugin_service import PluginServer
 from bridge.ports import Generator as ModelGenerator
-from bridge.ports import ModelInfo
 from bridge.security import read_keyring
 from bridge.shelf import ShelvedModel
 from bridge.sockets import target_of

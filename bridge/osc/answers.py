@@ -8,8 +8,8 @@ from typing import Final, TypeAlias
 from bridge.entries import TakeEntry
 from bridge.errors import BridgeError
 from bridge.limits import MAX_ID_CHARACTERS
+from bridge.model_info import ModelInfo
 from bridge.osc.packet import Argument
-from bridge.ports import ModelInfo
 from bridge.request import Accepted, Done, Progress
 
 MAX_TEXT_CHARACTERS: Final = 800

@@ -10,7 +10,8 @@ from fakes import CountingGenerator, counting_info, ramp
 from bridge.app.replicas import ReplicatedGenerator
 from bridge.app.resident import Answer, Call, Lane, Resident
 from bridge.errors import BridgeError, NotReadyError, UnsupportedError
-from bridge.ports import Conditions, KeptAnswers, Plan
+from bridge.model_info import KeptAnswers
+from bridge.ports import Conditions, Plan
 
 PLAN = Plan(seed=1)
 

@@ -8,7 +8,7 @@ from fakes import counting_info
 
 from bridge.engine import EngineStats
 from bridge.jobs import JobInfo, JobState
-from bridge.ports import KeptAnswers
+from bridge.model_info import KeptAnswers
 from bridge.status import ServerStatus, exposition, metrics_of, page
 from bridge.store import StoreStats
 
