@@ -24,7 +24,8 @@ from bridge.store import TakeStore
 from model.store import Provenance, save_bundle
 from tests.model.tiny import tiny_bundle
 
-START_SECONDS = 120
+START_SECONDS = 900
+"""A server that is not ready by then hangs; one at low priority beside others takes minutes."""
 NO_FIGURES = Provenance(
     artists=("bach",),
     genres=("chorale",),
