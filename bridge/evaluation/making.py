@@ -18,7 +18,9 @@ from bridge.evaluation.pieces import Clip
 from bridge.ports import Generator, Quality
 
 LEVELS: Final = 3
-BASS_TRUTH, BASS_OTHER = "bass_truth", "bass_other_piece"
+_PART: Final = "bass_"
+BASS_TRUTH, BASS_OTHER = f"{_PART}truth", f"{_PART}other_piece"
+BASS_FAST: Final = f"{_PART}{Quality.FAST}"
 _SEED: Final = "_seed"
 
 
@@ -39,7 +41,7 @@ class Drawn:
 def drawn(name: str) -> Drawn | None:
     """Return how a model draws a candidate; None if none does."""
     first, _, rest = name.partition("_")
-    if first == "bass" and rest in list(Quality):
+    if is_part(name) and rest in list(Quality):
         return Drawn(quality=Quality(rest), known="bass", seed=candidates.SEED)
     if first not in list(Quality):
         return None
@@ -56,6 +58,16 @@ def is_candidate(name: str) -> bool:
     return name in fixed | {candidates.codec_name(level) for level in range(LEVELS)} or (
         how is not None and how.known in (candidates.NOTES, candidates.FREE, "bass")
     )
+
+
+def truth_of(name: str) -> str:
+    """Return the candidate that another is heard beside: the true mix, or the true bass."""
+    return BASS_TRUTH if is_part(name) else candidates.TRUTH
+
+
+def is_part(name: str) -> bool:
+    """Return whether a candidate is a bass to other stems, not a mix."""
+    return name.startswith(_PART)
 
 
 def with_seed(name: str, seed: int) -> str:

@@ -4,7 +4,7 @@ Knows records and the folder they lie in; what was measured is not measured agai
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
@@ -15,11 +15,11 @@ import soundfile as sf  # pyright: ignore[reportMissingTypeStubs]
 from bridge.audio_file import write_whole
 from bridge.evaluation import (
     bars,
+    beside,
     candidates,
     codebooks,
     intervals,
     making,
-    parts,
     pictures,
     summary,
 )
@@ -30,7 +30,6 @@ from bridge.evaluation.run import OTHER_SEEDS, PART, PRIME_SECONDS
 from bridge.evaluation.summary import Clips
 from bridge.ports import Mono, Quality
 
-CODEC_FIGURES: Final = ("spectral_convergence_db", "log_mel_db", "si_sdr_db")
 _DRAWN: Final = (
     candidates.codec_name(0),
     candidates.codec_name(2),
@@ -58,7 +57,9 @@ def tables_of(out: Path, models: Sequence[str]) -> dict[str, Any]:
     tables = _tables(records, models[0], out)
     if len(models) > 1:
         tables["against"] = models[1]
-        tables["differences"] = _differences(records, (models[0], models[1]))
+        pair = (models[0], models[1])
+        tables["differences"] = beside.model_tables(records, pair)
+        tables["kernel_differences"] = beside.model_kernels(records, pair)
         tables["other"] = _tables(records, models[1], out)
     return tables
 
@@ -99,11 +100,16 @@ def as_text(tables: Mapping[str, Any]) -> str:
     lines += codebooks.as_lines(tables["codebooks"])
     for name, rows in tables["sets"].items():
         lines += ["", f"== {name}: {rows['clips']} clips of {rows['works']} works", *_text(rows)]
-    if tables["parts"]:
-        lines += ["", "== bass made to fit the other stems", *_figure_lines(tables["parts"])]
+    for length, rows in tables["parts"].items():
+        lines += ["", f"== bass made to fit the other stems, {length}", *_figure_lines(rows)]
     if "differences" in tables:
         lines += ["", f"== {tables['model']} minus {tables['against']}"]
         lines += _figure_lines(tables["differences"])
+        lines += [
+            f"{name}: {beside.kernel_line(distances)}"
+            for name, distances in tables["kernel_differences"].items()
+        ]
+        lines += ["", "== the other", as_text(tables["other"])]
     return "\n".join(lines)
 
 
@@ -117,7 +123,7 @@ def _tables(records: Sequence[Record], model: str, out: Path) -> dict[str, Any]:
     return {
         "model": model,
         "sets": sets,
-        "parts": _part_tables([record for record in own if record.kind == PART]),
+        "parts": beside.part_tables([record for record in own if record.kind == PART]),
         "codebooks": codebooks.codebook_use(codebooks.counts_path(out, model)),
     }
 
@@ -133,7 +139,7 @@ def _set_tables(records: Sequence[Record], kind: str) -> dict[str, Any]:
         "figures": summary.table(clips),
         "adherence": {name: _adherence(clips, name) for name in clips.by_name},
         "codec": {
-            name: {f: intervals.as_row(clips.mean(name, f)) for f in CODEC_FIGURES}
+            name: {f: intervals.as_row(clips.mean(name, f)) for f in summary.CODEC_FIGURES}
             for level in range(making.LEVELS)
             if (name := candidates.codec_name(level)) in clips.by_name
         },
@@ -143,6 +149,7 @@ def _set_tables(records: Sequence[Record], kind: str) -> dict[str, Any]:
         },
         "kernel_distances": summary.kernel_distances(records),
         "diversity": intervals.as_row(summary.diversity(records, free, seeds)),
+        "teacher": beside.teacher_tables(records),
     }
 
 
@@ -155,36 +162,6 @@ def _adherence(clips: Clips, name: str) -> dict[str, Any]:
         "key": intervals.as_row(summary.kept_key(clips, name)),
         "tempo": intervals.as_row(summary.kept_tempo(clips, name)),
         "beat": intervals.as_row(summary.kept_beat(clips, name)),
-    }
-
-
-def _part_tables(records: Sequence[Record]) -> dict[str, Any]:
-    by_name: dict[str, list[Record]] = {}
-    for record in records:
-        by_name.setdefault(record.candidate, []).append(record)
-    return {
-        name: {figure: _mean(rows, figure) for figure in parts.FIGURES}
-        for name, rows in by_name.items()
-    }
-
-
-def _mean(records: Iterable[Record], figure: str) -> Mapping[str, Any] | None:
-    rows = [
-        (record.work, [value])
-        for record in records
-        if (value := record.figures.get(figure)) is not None
-    ]
-    return intervals.as_row(intervals.estimate(rows, intervals.mean))
-
-
-def _differences(records: Sequence[Record], models: tuple[str, str]) -> dict[str, Any]:
-    names = sorted({record.candidate for record in records if record.model in models})
-    return {
-        name: {
-            figure: intervals.as_row(summary.difference(records, name, figure, models))
-            for figure in (*CODEC_FIGURES, *summary.SHOWN)
-        }
-        for name in names
     }
 
 
@@ -215,6 +192,9 @@ def _text(rows: Mapping[str, Any]) -> list[str]:
         lines.append(f"kernel distance of {name}: " + "; ".join(cells))
     if rows["diversity"] is not None:
         lines.append(f"diversity over seeds, 1 as over works: {_cell(rows['diversity']).strip()}")
+    for name, pair in rows["teacher"].items():
+        lines += ["", f"-- {name}, on the same {pair['clips']} clips"]
+        lines += [*_figure_lines(pair["figures"]), beside.kernel_line(pair["kernel"])]
     return lines
 
 

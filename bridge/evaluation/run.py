@@ -149,9 +149,9 @@ class Evaluation:
         )
 
     def _wanted(self, number: int, clip: Clip) -> Iterator[str]:
-        chosen = {candidates.TRUTH, making.BASS_TRUTH, *self._config.only}
-        every = self.names(number, clip)
-        return (name for name in every if name in chosen or not self._config.only)
+        only = self._config.only
+        chosen = {making.truth_of(name) for name in only} | set(only)
+        return (name for name in self.names(number, clip) if name in chosen or not only)
 
     def names(self, number: int, clip: Clip) -> Iterator[str]:
         """Yield the candidates of a clip; the truth comes first."""
@@ -172,12 +172,12 @@ class Evaluation:
                 yield candidates.made_name(Quality.TEACHER, candidates.NOTES)
             yield candidates.made_name(Quality.TEACHER, candidates.FREE)
         if clip in self._with_bass[: config.part_clips]:
-            yield from (making.BASS_TRUTH, making.BASS_OTHER, f"bass_{Quality.FAST}")
+            yield from (making.BASS_TRUTH, making.BASS_OTHER, making.BASS_FAST)
 
     def _is_done(self, clip: Clip, name: str) -> bool:
         model, plan = self._maker.owner(name)
         wanted = self._lengths(clip)
-        if name.startswith("bass_"):
+        if making.is_part(name):
             wanted = wanted[-1:]
         return all(self.records.has((clip.name, name, model, plan, s)) for s in wanted)
 
@@ -187,8 +187,8 @@ class Evaluation:
         return sorted(s for s in self._config.seconds if s <= longest)
 
     def _measure(self, clip: Clip, names: Sequence[str]) -> None:
-        mixes = [name for name in names if not name.startswith("bass_")]
-        basses = [name for name in names if name.startswith("bass_")]
+        mixes = [name for name in names if not making.is_part(name)]
+        basses = [name for name in names if making.is_part(name)]
         if mixes:
             self._measure_mixes(clip, mixes)
         if basses:
@@ -237,7 +237,7 @@ class Evaluation:
         return Record(
             clip=clip.name,
             work=clip.piece.work,
-            kind=PART if name.startswith("bass_") else clip.piece.kind,
+            kind=PART if making.is_part(name) else clip.piece.kind,
             candidate=name,
             model=model,
             plan=plan,

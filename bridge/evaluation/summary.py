@@ -20,6 +20,8 @@ LEAST_TRUE_ONSET_F1: Final = 0.5
 LEVEL_ERROR: Final = "level_error_lu"
 """How far the loudness is off the truth's, up or down."""
 
+CODEC_FIGURES: Final = ("spectral_convergence_db", "log_mel_db", "si_sdr_db")
+
 SHOWN: Final = (
     "frame_f1",
     "onset_f1",
@@ -185,23 +187,6 @@ def table(clips: Clips) -> dict[str, dict[str, Any]]:
         name: {figure: intervals.as_row(clips.mean(name, figure)) for figure in SHOWN}
         for name in clips.by_name
     }
-
-
-def difference(
-    records: Sequence[Record], name: str, figure: str, models: tuple[str, str]
-) -> Estimate | None:
-    """Return how much higher a figure is with the first model, clip by clip."""
-    found: dict[str, dict[tuple[str, float], Record]] = {model: {} for model in models}
-    for record in records:
-        if record.candidate == name and record.model in found:
-            found[record.model][record.clip, record.seconds] = record
-    first, second = (found[model] for model in models)
-    rows: list[tuple[str, list[float]]] = []
-    for key in first.keys() & second.keys():
-        values = figure_of(first[key].figures, figure), figure_of(second[key].figures, figure)
-        if values[0] is not None and values[1] is not None:
-            rows.append((first[key].work, [values[0] - values[1]]))
-    return intervals.estimate(sorted(rows), intervals.mean)
 
 
 def diversity(records: Sequence[Record], name: str, seeds: Sequence[str]) -> Estimate | None:

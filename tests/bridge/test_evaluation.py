@@ -14,6 +14,7 @@ from bridge.continuation import header_of
 from bridge.errors import InvalidRequestError, NotFoundError
 from bridge.evaluation import (
     bars,
+    beside,
     codebooks,
     distribution,
     intervals,
@@ -404,7 +405,11 @@ def test_bars_say_what_holds():
 @pytest.mark.usefixtures("short")
 def test_two_models_are_compared_clip_by_clip(tmp_path):
     rows = some_records()
-    rows += [record(f"clip{n}", "fast_notes", model="n", **figures_of(0.5, 5.0)) for n in range(5)]
+    rows += [
+        replace(row, model="n", figures=figures_of(0.5, 5.0))
+        for row in rows
+        if row.candidate == "fast_notes" and row.clip != "clip5"
+    ]
     Records(tmp_path / "records.jsonl").add(rows)
     tables = tables_of(tmp_path, ["m", "n"])
     row = tables["differences"]["fast_notes"]["frame_f1"]
@@ -413,6 +418,53 @@ def test_two_models_are_compared_clip_by_clip(tmp_path):
     text = as_text(tables)
     assert "MISSED MIDI adherence, gated: 0.500" in text
     assert "m minus n" in text
+    assert "== the other\nmodel n" in text
+    kernels = tables["kernel_differences"]["rendered, 4 s, fast_notes"]["spreads"]
+    assert set(kernels) == {TRUTH, "m", "n", distribution.SHUFFLED}
+
+
+@pytest.mark.usefixtures("short")
+def test_fast_stands_beside_its_teacher_on_the_clips_that_both_have():
+    rows = some_records()
+    for row in [row for row in rows if row.candidate == "fast_notes"][:4]:
+        figures = {**row.figures, "frame_f1": 0.7}
+        rows.append(replace(row, candidate="teacher_notes", figures=figures))
+    [(name, found)] = beside.teacher_tables(rows).items()
+    assert name == "fast_notes beside teacher_notes"
+    assert found["clips"] == 4
+    assert found["figures"]["difference"]["frame_f1"]["value"] == pytest.approx(-0.3)
+    assert found["figures"]["fast_notes"]["frame_f1"]["clips"] == 4
+    spreads = found["kernel"]["spreads"]
+    assert spreads["fast_notes"] == spreads["teacher_notes"]
+    assert beside.kernel_line(found["kernel"]).startswith("kernel distances, intervals overlap")
+
+
+@pytest.mark.usefixtures("short")
+def test_distances_that_lie_apart_are_said_to():
+    rows = some_records()
+    for row in [row for row in rows if row.candidate == "fast_notes"]:
+        far = tuple(tuple(value + 100 for value in vector) for vector in row.vectors)
+        rows.append(replace(row, candidate="teacher_notes", vectors=far))
+    found = beside.teacher_tables(rows)["fast_notes beside teacher_notes"]["kernel"]
+    assert not found["overlap"]
+    assert "lie apart" in beside.kernel_line(found)
+
+
+@pytest.mark.usefixtures("short")
+def test_a_made_bass_is_compared_with_the_true_one_clip_by_clip_and_length_by_length():
+    rows = []
+    for number in range(3):
+        for name, harmony in (("bass_truth", 0.9), ("bass_other_piece", 0.4), ("bass_fast", 0.7)):
+            figures = {"harmony_of_stems": harmony + 0.01 * number}
+            rows.append(record(f"clip{number}", name, seconds=8.0, **figures))
+    rows.append(record("clip0", "bass_truth", seconds=2.0, harmony_of_stems=0.0))
+    tables = beside.part_tables(rows)
+    assert list(tables) == ["2 s", "8 s"]
+    row = tables["8 s"]["over truth"]["harmony_of_stems"]
+    assert (row["value"], row["clips"]) == (pytest.approx(-0.2), 3)
+    assert row["high"] - row["low"] < 1e-9
+    assert tables["8 s"]["over other"]["harmony_of_stems"]["value"] == pytest.approx(0.3)
+    assert "over truth" not in tables["2 s"]
 
 
 class CountingMaker:
@@ -424,7 +476,7 @@ class CountingMaker:
         self.calls = []
 
     def owner(self, name):
-        return ("counted", "plan") if name.startswith(("fast", "codec")) else ("", "")
+        return (self.fingerprint, "plan") if name.startswith(("fast", "codec")) else ("", "")
 
     def make(self, name, clip, other):
         self.calls.append((clip.name, name))
@@ -471,6 +523,27 @@ def test_what_was_measured_is_not_measured_again(tmp_path):
     assert {name for _, name in first} == {TRUTH, LAST_BAR, "other_piece", "fast_free"}
     assert len(first) == 8
     assert said[-1].startswith("2/2 ")
+
+
+@pytest.mark.usefixtures("short")
+def test_another_model_finds_truth_and_toys_measured_and_its_own_not(tmp_path):
+    pytest.importorskip("pyloudnorm", reason="the extra `evaluate` is not installed")
+    data, out = tmp_path / "data", tmp_path / "out"
+    data.mkdir()
+    out.mkdir()
+    write_recordings(data)
+    config = EvaluationConfig(
+        data=data, out=out, seconds=(2.0,), codec_clips=0, codebook_minutes=0, seed_clips=0
+    )
+    Evaluation(replace(config, only=(LAST_BAR,)), CountingMaker(), str, silent_ear()).run()
+    first, second = CountingMaker(), CountingMaker()
+    second.fingerprint = "second"
+    for maker in (first, second):
+        Evaluation(config, maker, str, silent_ear()).run()
+    assert {name for _, name in first.calls} == {"other_piece", "fast_free"}
+    assert {name for _, name in second.calls} == {"fast_free"}
+    models = {r.model for r in Records(out / "records.jsonl") if r.candidate == "fast_free"}
+    assert models == {"counted", "second"}
 
 
 @pytest.mark.parametrize(
