@@ -39,10 +39,8 @@ def estimate(
         by_work.setdefault(work, []).append(figures)
     groups: list[Values] = [np.array(group, np.float64) for group in by_work.values()]
     random = np.random.default_rng(seed)
-    drawn: list[float] = []
-    for _ in range(DRAWS):
-        chosen = [groups[int(random.integers(len(groups)))] for _ in groups]
-        drawn.append(statistic(np.concatenate(chosen)))
+    chosen: list[list[int]] = random.integers(len(groups), size=(DRAWS, len(groups))).tolist()
+    drawn = [statistic(np.concatenate([groups[at] for at in row])) for row in chosen]
     low, high = np.nanquantile(drawn, LEVELS)
     return Estimate(
         value=statistic(np.concatenate(groups)),
