@@ -5,6 +5,7 @@ With one process everything here is the identity. Several are started by
 process would learn from the whole batch.
 """
 
+import importlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, cast
@@ -19,6 +20,9 @@ from model.quantizer import Tally
 
 _ranks = cast(Any, dist.distributed_c10d)
 # Torch types neither all of its parts nor their names.
+KEEPS_A_GROUP = "torch.distributed.nn.functional"
+"""Its functions have the group that is there at its import for a default, and so hold it for ever.
+PyTorch imports it when an optimiser is made, if nothing did so before."""
 BUCKET_NUMBERS = 8 * 2**20
 """Gradients that are summed in one message."""
 Latents = Float[Tensor, "batch width frames"]
@@ -130,6 +134,9 @@ def join_crowd(device: torch.device) -> Crowd:
     if not dist.is_torchelastic_launched():
         return Crowd()
     if not dist.is_initialized():
+        # Else leaving would not end the group's threads. One that lets go of a tensor while the
+        # interpreter ends aborts the process.
+        importlib.import_module(KEEPS_A_GROUP)
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     return Crowd(rank=dist.get_rank(), size=dist.get_world_size())
 
