@@ -199,6 +199,8 @@ class Plan:
     """The level to go down to; a coarser one is heard sooner, and duller."""
     levels: tuple[LevelPlan, ...] = ()
     """What differs by level, each level at most once."""
+    reprise: bool = True
+    """Whether a continuation without notes may be put together from the prime's own sound."""
     changes: tuple[PlanChange, ...] = ()
     """Where other passes hold, in order; how a take was made that had to be there in time."""
 

@@ -61,6 +61,7 @@ def plan_of(message: bridge_pb2.Plan, drawn_seed: int) -> Plan:
         passes=message.passes,
         finest_level=message.finest_level,
         levels=tuple(_level_plan_of(level) for level in message.levels),
+        reprise=message.reprise if message.HasField("reprise") else blank.reprise,
         changes=tuple(
             PlanChange(from_sample=change.from_sample, passes=change.passes)
             for change in message.changes
@@ -93,6 +94,7 @@ def message_of_plan(plan: Plan, *, seed: int | None) -> bridge_pb2.Plan:
             )
             for level in plan.levels
         ],
+        reprise=plan.reprise,
         changes=[
             bridge_pb2.PlanChange(from_sample=change.from_sample, passes=change.passes)
             for change in plan.changes

@@ -14,6 +14,7 @@ from model.bundle import TOP, Bundle
 from model.chunked import decoder_layers, in_window, reach_of
 from model.conditioning.roll import DRUM_PROGRAM, ROLL_FRAME_SAMPLES, played_of
 from model.finisher import Material, Pairs, played_by_ear
+from model.grains import sounded
 from model.grid import (
     DECODER_AFTER_FRAMES,
     DECODER_BEFORE_FRAMES,
@@ -75,6 +76,14 @@ class Finishing:
         if state.lower and end > state.primed_sample:
             return self._published(state.lower[0].codes, first)
         span = (first, first + self._grid.block_frames)
+        heard, other = sounded(
+            state.reprised, state.audio, state.audio_start, (end - self.block_samples, end)
+        )
+        return heard + other * self._finished(state, span) if other.any() else heard
+
+    def _finished(self, state: TimelineState, span: tuple[int, int]) -> Mono:
+        """Return the frames of a span as the finisher makes them."""
+        first = span[0]
         # What a block recalls lies before it: the same while the prime still grows and after.
         heard = first * self._grid.frame_samples // STEP_SAMPLES
         recalled = state.spectra[:heard][-RECALLED_STEPS:]

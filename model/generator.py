@@ -14,6 +14,7 @@ from jaxtyping import Float32
 
 from model.attending import Attending
 from model.balancing import Balancing
+from model.beating import found_pulse
 from model.bundle import TOP, Bundle
 from model.composing import Composing
 from model.fast import FastSampler
@@ -23,6 +24,7 @@ from model.hearing import Hearing
 from model.inputs import Inputs
 from model.listening import FEATURES
 from model.memo import MemoStats, together
+from model.reprise import Reprising
 from model.rewinding import rewound
 from model.serving import made_ready
 from model.similarity import mel_similarity
@@ -61,6 +63,7 @@ class StreamingGenerator:
         self._teacher = TeacherSampler(bundle, self.grid, self._inputs, self._hearing)
         self._finishing = Finishing(bundle, self.grid, self._inputs)
         self._balancing = Balancing(self.grid, self._finishing)
+        self._reprising = Reprising(self.grid, found_pulse)
 
     @property
     def block_samples(self) -> int:
@@ -199,11 +202,15 @@ class StreamingGenerator:
             state = self._begin(state, plan)
         elif plan.teacher != state.by_teacher:
             raise ValueError(f"teacher is {plan.teacher}, the timeline began with the other")
-        if self._forgot(state):
+        reprises = self._reprising.wanted(state, plan)
+        if not reprises and self._forgot(state):
             return Step(state=self._recalled(state), phase=PHASES[TOP])
         if self._composing.wanted(state):
             return Step(state=self._composing.compose(state, plan), phase=NOTES)
+        if reprises:
+            return Step(state=self._reprising.step(state, plan), phase=PHASES[TOP])
         if not plan.teacher:
+            state = self._reprising.left(state)
             return Step(state=self._fast.step(state, plan), phase=PHASES[TOP])
         state, level = self._teacher.step(state, plan)
         return Step(state=state, phase=PHASES[level])

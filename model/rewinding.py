@@ -13,6 +13,7 @@ from jaxtyping import Int64
 from model.attending import GROUP_STEPS
 from model.conditioning.roll import DRUM_PROGRAM
 from model.errors import ConditionError
+from model.grains import START
 from model.state import TimelineState
 from model.values import Known, Notes
 
@@ -47,6 +48,7 @@ def rewound(state: TimelineState, sample: int, step_samples: int) -> TimelineSta
         composed=None,
         generating=True,
         drawn_from=min(state.drawn_from, frames),
+        reprised=state.reprised[state.reprised[:, START] < end],
         spectra=state.spectra[: end // step_samples],
         heard=state.heard[: end // step_samples],
         weighed=state.weighed[: end // (step_samples * GROUP_STEPS)],

@@ -14,6 +14,7 @@ from jaxtyping import Float, Float16, Float32, Int16, Shaped
 from torch import Tensor
 
 from model.errors import CheckpointError
+from model.grains import Rows, no_rows
 from model.listening import FEATURES
 from model.streaming import LayerState, StackState
 from model.values import Echo, Known, Pulse, StemAudio, SuffixAudio
@@ -30,7 +31,7 @@ NO_SPAN = (0, -1)
 """An end before its start stands for None."""
 NEVER = 2**62
 """A frame that no timeline reaches."""
-STATE_VERSION = 6
+STATE_VERSION = 7
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -78,7 +79,8 @@ class TimelineState:
     grows is the block decoded later. `spectra` are those of the prime, step by
     step, and `heard` the notes that the listener finds in them where none were
     given; `weighed` is the power of its bands, as finished again and as recorded;
-    frames from `drawn_from` on were made by a sampler.
+    frames from `drawn_from` on were made by a sampler, `reprised` says what of the prime
+    sounds again in them.
     """
 
     known: Known
@@ -91,6 +93,7 @@ class TimelineState:
     generating: bool = False
     by_teacher: bool = False
     drawn_from: int = NEVER
+    reprised: Rows = field(default_factory=no_rows)
     spectra: Spectra = field(default_factory=lambda: np.zeros((0, FEATURES), np.float16))
     heard: Heard = field(default_factory=lambda: np.zeros((0, ROWS, STATES), np.float16))
     weighed: Weighed = field(default_factory=lambda: np.zeros((0, SIDES, BANDS), np.float32))
@@ -108,7 +111,7 @@ class TimelineState:
         memory = sum(layer.nbytes for layer in self.memory)
         levels = sum(level.nbytes for level in self.lower)
         heard = self.audio.nbytes + self.codes.nbytes + self.heard.nbytes + self.spectra.nbytes
-        heard += self.weighed.nbytes
+        heard += self.weighed.nbytes + self.reprised.nbytes
         return heard + known + memory + levels + (self.composed.nbytes if self.composed else 0)
 
     @property
@@ -159,6 +162,7 @@ class TimelineState:
             "spectra": self.spectra,
             "heard": self.heard,
             "weighed": self.weighed,
+            "reprised": self.reprised,
         }
         arrays |= _stack_arrays("memory", self.memory)
         for index, level in enumerate(self.lower):
@@ -205,6 +209,7 @@ def _state_from(arrays: Arrays) -> TimelineState:
         spectra=arrays["spectra"],
         heard=arrays["heard"],
         weighed=arrays["weighed"],
+        reprised=arrays["reprised"],
         frame_samples=numbers[4],
         lookahead_frames=numbers[5],
     )

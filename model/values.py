@@ -139,6 +139,8 @@ class SamplingPlan:
     top_p: float = 1.0
     top_k: int = 0
     passes: int = 0
+    reprise: bool = True
+    """Whether a continuation without notes may be put together from what was heard."""
 
     def __post_init__(self) -> None:
         """Refuse numbers that no draw can be made with; `model.noise` knows its own limits.

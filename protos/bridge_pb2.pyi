@@ -190,7 +190,7 @@ class Target(_message.Message):
     def __init__(self, num_samples: _Optional[int] = ..., bars: _Optional[float] = ..., tempo_map: _Optional[_Iterable[_Union[TempoChange, _Mapping]]] = ...) -> None: ...
 
 class Plan(_message.Message):
-    __slots__ = ("quality", "seed", "variation", "temperature", "top_p", "top_k", "guidance", "passes", "finest_level", "levels", "changes")
+    __slots__ = ("quality", "seed", "variation", "temperature", "top_p", "top_k", "guidance", "passes", "finest_level", "levels", "changes", "reprise")
     QUALITY_FIELD_NUMBER: _ClassVar[int]
     SEED_FIELD_NUMBER: _ClassVar[int]
     VARIATION_FIELD_NUMBER: _ClassVar[int]
@@ -202,6 +202,7 @@ class Plan(_message.Message):
     FINEST_LEVEL_FIELD_NUMBER: _ClassVar[int]
     LEVELS_FIELD_NUMBER: _ClassVar[int]
     CHANGES_FIELD_NUMBER: _ClassVar[int]
+    REPRISE_FIELD_NUMBER: _ClassVar[int]
     quality: Quality
     seed: int
     variation: int
@@ -213,7 +214,8 @@ class Plan(_message.Message):
     finest_level: int
     levels: _containers.RepeatedCompositeFieldContainer[LevelPlan]
     changes: _containers.RepeatedCompositeFieldContainer[PlanChange]
-    def __init__(self, quality: _Optional[_Union[Quality, str]] = ..., seed: _Optional[int] = ..., variation: _Optional[int] = ..., temperature: _Optional[float] = ..., top_p: _Optional[float] = ..., top_k: _Optional[int] = ..., guidance: _Optional[float] = ..., passes: _Optional[int] = ..., finest_level: _Optional[int] = ..., levels: _Optional[_Iterable[_Union[LevelPlan, _Mapping]]] = ..., changes: _Optional[_Iterable[_Union[PlanChange, _Mapping]]] = ...) -> None: ...
+    reprise: bool
+    def __init__(self, quality: _Optional[_Union[Quality, str]] = ..., seed: _Optional[int] = ..., variation: _Optional[int] = ..., temperature: _Optional[float] = ..., top_p: _Optional[float] = ..., top_k: _Optional[int] = ..., guidance: _Optional[float] = ..., passes: _Optional[int] = ..., finest_level: _Optional[int] = ..., levels: _Optional[_Iterable[_Union[LevelPlan, _Mapping]]] = ..., changes: _Optional[_Iterable[_Union[PlanChange, _Mapping]]] = ..., reprise: _Optional[bool] = ...) -> None: ...
 
 class PlanChange(_message.Message):
     __slots__ = ("from_sample", "passes")

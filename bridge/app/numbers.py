@@ -121,6 +121,7 @@ def sampling_plan_of(plan: Plan) -> SamplingPlan:
         top_p=plan.top_p,
         top_k=plan.top_k,
         passes=plan.passes,
+        reprise=plan.reprise,
     )
 
 

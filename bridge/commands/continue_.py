@@ -105,6 +105,11 @@ def _add_plan(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--top-k", type=int, default=blank.top_k)
     parser.add_argument("--guidance", type=float, default=blank.guidance)
     parser.add_argument("--passes", type=int, default=blank.passes)
+    parser.add_argument(
+        "--no-reprise",
+        action="store_true",
+        help="let nothing of the prime sound again: every sound is made",
+    )
 
 
 def _check_out(arguments: argparse.Namespace) -> None:
@@ -169,6 +174,7 @@ def _plan(arguments: argparse.Namespace) -> Plan:
         top_k=arguments.top_k,
         guidance=arguments.guidance,
         passes=arguments.passes,
+        reprise=not arguments.no_reprise,
     )
 
 

@@ -90,6 +90,7 @@ SETTABLE: Final = (
     Property(parameter=values.TOP_K, default=_PLAN.top_k),
     Property(parameter=values.GUIDANCE, default=_PLAN.guidance),
     Property(parameter=values.PASSES, default=_PLAN.passes),
+    Property(parameter=values.REPRISE, default=_PLAN.reprise),
     Property(parameter=values.VARIATION, default=_PLAN.variation),
     Property(parameter=values.SEED),
     Property(
