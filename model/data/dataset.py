@@ -16,6 +16,8 @@ from model.data.errors import CorruptDataError
 
 SAMPLE_RATE = 44_100
 SPLITS = ("train", "held_out")
+RECORDED = "recorded"
+"""A split that is not rendered: recordings, to train on; not every folder has one."""
 STEM_KINDS = ("drums", "bass", "vocals", "other")
 DRUM_PROGRAM = 128
 START, END, PITCH, VELOCITY, PROGRAM, KIND = range(6)
@@ -134,14 +136,19 @@ def open_split(folder: Path, split: str) -> list[Example]:
 
     Raises:
         CorruptDataError: There are no shards, or a shard is shorter than its table says.
-        KeyError: `split` is not one of `SPLITS`.
+        KeyError: `split` is none of `SPLITS`, nor `RECORDED`.
     """
-    if split not in SPLITS:
-        raise KeyError(f"split {split!r} is none of {SPLITS}")
+    if split not in (*SPLITS, RECORDED):
+        raise KeyError(f"split {split!r} is none of {(*SPLITS, RECORDED)}")
     tables = sorted((folder / split).glob("shard-*.json"))
     if not tables:
         raise CorruptDataError(f"{folder / split}: no shard-*.json")
     return [example for table in tables for example in _open_shard(table)]
+
+
+def training_splits(folder: Path) -> tuple[str, ...]:
+    """Return the splits of a folder to learn from: what was rendered, and recordings if any."""
+    return ("train", RECORDED) if any((folder / RECORDED).glob("shard-*.json")) else ("train",)
 
 
 def _open_shard(path: Path) -> list[Example]:

@@ -1,19 +1,21 @@
 """Learns one level of the codec: plain autoencoder first, quantised after.
 
-Starting unquantised spares the codebook the chaos of the first steps. Knows
-the data only through `model.data.dataset`.
+Starting unquantised spares the codebook the chaos of the first steps; one that goes on
+from a codebook is quantised from the first step on. `--keep-codes` trains the decoder
+alone, so that what was learnt on a level's codes stays true. Knows the data only through
+`model.data.dataset`.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from model.codec import Level
-from model.data.dataset import Example, open_split
-from model.quantizer import start_codebook, update_codebook
+from model.data.dataset import Example, open_split, training_splits
+from model.quantizer import Quantizer, restore_codebook, start_codebook, update_codebook
 from model.shipped import SMALL_CODEC
 from model.training.loop import Figures, train
 from model.training.losses import relative_error, snr_db, spectral_terms
@@ -25,6 +27,15 @@ WAVE_WEIGHTS = (1.0, 1.0, 0.15)
 UNQUANTISED_SHARE = 0.12
 RESTART_SHARE = 0.05
 """A row restarts when it is chosen less often than this, relative to an even use."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clips:
+    """What a step learns from, and whether the codes may change."""
+
+    batch: int
+    samples: int
+    keep_codes: bool = False
 
 
 def random_clips(
@@ -56,7 +67,7 @@ def _below(limit: int, random: torch.Generator) -> int:
 
 
 def step_of(
-    level: Level, index: int, examples: Sequence[Example], batch: int, samples: int
+    level: Level, index: int, examples: Sequence[Example], clips: Clips
 ) -> Callable[[int, torch.Generator, float], tuple[Tensor, Figures]]:
     """Return the step function that `loop.train` calls."""
     started = False
@@ -64,14 +75,17 @@ def step_of(
 
     def step(number: int, random: torch.Generator, spent: float) -> tuple[Tensor, Figures]:
         nonlocal started
-        audio = random_clips(examples, batch, samples, random)
-        with torch.autocast("cpu", torch.bfloat16):
+        started = started or _goes_on(level.quantizer, clips.batch * clips.samples / level.hop)
+        audio = random_clips(examples, clips.batch, clips.samples, random)
+        with torch.autocast("cpu", torch.bfloat16), torch.set_grad_enabled(not clips.keep_codes):
             latents = level.latents(audio)
         latents = latents.float()
         commitment, restarted = latents.new_zeros(()), 0
         quantised = latents
-        if spent >= UNQUANTISED_SHARE:
-            if not started and not bool(level.quantizer.codebook.any()):
+        if clips.keep_codes:
+            quantised = level.quantizer.decode(level.quantizer.encode(latents))
+        elif started or spent >= UNQUANTISED_SHARE:
+            if not started:
                 start_codebook(level.quantizer, latents, random)
             started = True
             quantised, commitment, codes = level.quantizer.straight_through(latents)
@@ -99,17 +113,29 @@ def step_of(
     return step
 
 
+def _goes_on(quantizer: Quantizer, latents: float) -> bool:
+    """Return whether there is a codebook to go on from; one without running means gets them."""
+    if not bool(quantizer.codebook.any()):
+        return False
+    if not bool(quantizer.counts.any()):
+        restore_codebook(quantizer, latents / len(quantizer.codebook))
+    return True
+
+
 def main() -> None:
     """Train the level named on the command line."""
     parser = stage_parser(__doc__, max_minutes=20, batch=8, learning_rate=6e-4, writes="--out")
     parser.add_argument("--level", type=int, required=True)
     parser.add_argument("--samples", type=int, default=16_384)
+    parser.add_argument("--keep-codes", action="store_true", help="train the decoder alone")
     arguments = stage_arguments(parser)
     level = Level(SMALL_CODEC, arguments.level)
-    examples = open_split(arguments.data, "train")
+    splits = training_splits(arguments.data)
+    examples = [one for split in splits for one in open_split(arguments.data, split)]
+    clips = Clips(batch=arguments.batch, samples=arguments.samples, keep_codes=arguments.keep_codes)
     train(
         level,
-        step_of(level, arguments.level, examples, arguments.batch, arguments.samples),
+        step_of(level, arguments.level, examples, clips),
         replace(loop_of(arguments, arguments.out), average=0.995, weight_decay=0.0),
     )
 

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Int16
 
 from model.codec import Level
-from model.data.dataset import SPLITS, STEM_KINDS, Example, open_split
+from model.data.dataset import STEM_KINDS, Example, open_split, training_splits
 from model.shipped import SMALL_CODEC
 from model.training.loop import load_averaged
 
@@ -44,6 +44,11 @@ def open_coded(folder: Path, split: str) -> list[CodedExample]:
             for name, mix, rows in zip(names, mixes, stems, strict=True)
         ]
     return coded
+
+
+def open_coded_training(folder: Path) -> list[CodedExample]:
+    """Return all that there is to learn from: rendered excerpts, and recorded ones if any."""
+    return [one for split in training_splits(folder) for one in open_coded(folder, split)]
 
 
 def write_codes(level: Level, folder: Path, split: str, part: int, parts: int) -> None:
@@ -106,7 +111,7 @@ def main() -> None:
     torch.set_num_threads(1)
     level = Level(SMALL_CODEC, TOP)
     load_averaged(level, arguments.codec)
-    for split in reversed(SPLITS):
+    for split in ("held_out", *training_splits(arguments.data)):
         write_codes(level, arguments.data, split, arguments.part, arguments.parts)
 
 

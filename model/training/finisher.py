@@ -21,7 +21,7 @@ from model.finisher import Finisher, Material, played_by_ear
 from model.listening import BEFORE_SAMPLES, STEP_SAMPLES, step_spectra
 from model.shipped import SMALL
 from model.student import Student
-from model.training.codes import TOP, CodedExample, open_coded
+from model.training.codes import TOP, CodedExample, open_coded_training
 from model.training.examples import Batch, Source, random_batch
 from model.training.loop import Figures, load_averaged, train
 from model.training.losses import band_energy_error, level_error, spectral_terms
@@ -260,7 +260,7 @@ def main() -> None:
         load_averaged(student, arguments.runs / "student")
     train(
         finisher,
-        step_of(finisher, level, student, open_coded(arguments.data, "train"), arguments.batch),
+        step_of(finisher, level, student, open_coded_training(arguments.data), arguments.batch),
         loop_of(arguments, arguments.runs / "finisher"),
     )
 

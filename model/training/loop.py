@@ -269,13 +269,13 @@ def _resume(
 
 
 def load_averaged(module: nn.Module, folder: Path) -> nn.Module:
-    """Return the module holding the averaged weights of a training's folder, in eval mode."""
-    whole = torch.load(folder / CHECKPOINT, weights_only=True)
-    module.load_state_dict(whole["averaged"])
+    """Return the module holding a training's averaged weights, in eval mode.
+
+    A folder where nothing was learnt yet gives the weights that its training begins with.
+    """
+    path = folder / CHECKPOINT
+    if path.exists():
+        module.load_state_dict(torch.load(path, weights_only=True)["averaged"])
+    else:
+        module.load_state_dict(torch.load(folder / START, weights_only=True))
     return module.eval().requires_grad_(False)
-
-
-def freeze_as_trained(module: nn.Module, folder: Path) -> None:
-    """Write a folder that `load_averaged` reads, of a module that will not be trained on."""
-    folder.mkdir(parents=True, exist_ok=True)
-    torch.save({"averaged": module.state_dict()}, folder / CHECKPOINT)

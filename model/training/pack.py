@@ -16,7 +16,7 @@ from model.bundle import TOP, Bundle, Card, empty_bundle, share_codebook
 from model.data.dataset import COMPOSERS, GENRES
 from model.shipped import SMALL
 from model.store import Provenance, save_bundle
-from model.training.codes import open_coded
+from model.training.codes import open_coded_training
 from model.training.figures import held_out_figures
 from model.training.loop import load_averaged
 from model.training.loudness import measure_loudness
@@ -80,7 +80,7 @@ def main() -> None:
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     bundle = trained_bundle(arguments.runs)
-    measure_loudness(bundle.loudness, open_coded(arguments.data, "train"))
+    measure_loudness(bundle.loudness, open_coded_training(arguments.data))
     figures = held_out_figures(bundle, arguments.data)
     log.info("%s", json.dumps(figures, indent=2))
     provenance = Provenance(

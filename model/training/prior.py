@@ -16,7 +16,7 @@ from model.data.dataset import Example, open_split
 from model.prior import Prior
 from model.shipped import SMALL
 from model.training.codec import random_clips
-from model.training.codes import TOP, CodedExample, open_coded
+from model.training.codes import TOP, CodedExample, open_coded_training
 from model.training.examples import GROUP, random_batch
 from model.training.loop import Figures, train
 from model.training.stage import loop_of, stage_arguments, stage_parser, trained_level
@@ -87,7 +87,7 @@ def main() -> None:
         module: torch.nn.Module = Prior(SMALL.priors[level])
         step = top_step(
             module,
-            open_coded(arguments.data, "train"),
+            open_coded_training(arguments.data),
             normalised(trained_level(runs, TOP).quantizer.codebook),
             arguments.batch,
             arguments.rows,

@@ -94,7 +94,7 @@ def as_examples(
     held: list[CodedExample] = []
     total = aside = short = 0
     for number, recording in enumerate(recordings, 1):
-        audio, notes = _mono(recording.mix), _given(recording)
+        audio, notes = mono_of(recording.mix), _given(recording)
         say(f"hearing {number}/{len(recordings)}: {recording.mix.path.name}")
         kept = held_samples(len(audio))
         if not kept:
@@ -178,7 +178,8 @@ def _later(notes: Notes | None, samples: int) -> Int64[np.ndarray, "later fields
     return moved[moved[:, 1] > 0]
 
 
-def _mono(source: Source) -> Pcm:
+def mono_of(source: Source) -> Pcm:
+    """Return the middle of a recording at the model's rate, read piece by piece."""
     length, piece = source.samples(SAMPLE_RATE), _PIECE_SECONDS * SAMPLE_RATE
     made = np.zeros(length, np.int16)
     for start in range(0, length, piece):

@@ -21,7 +21,7 @@ from model.config import StudentConfig
 from model.prior import Prior
 from model.shipped import SMALL
 from model.student import Student
-from model.training.codes import TOP, CodedExample, open_coded
+from model.training.codes import TOP, CodedExample, open_coded_training
 from model.training.examples import Batch, random_batch
 from model.training.loop import Figures, load_averaged, train
 from model.training.prior import BITS, frame_conditions
@@ -147,7 +147,7 @@ def main() -> None:
         step_of(
             student,
             teacher,
-            open_coded(arguments.data, "train"),
+            open_coded_training(arguments.data),
             arguments.batch,
             (arguments.rows[0], arguments.rows[1]),
         ),

@@ -2,8 +2,10 @@
 
 `python -m model.training.unpack --weights model/weights --runs runs` writes, for
 every part, what its training begins with where it has no checkpoint of its
-own. Optimisers start afresh; the codec is laid out to be used, not to be
-trained on, since every other part is tied to its codes.
+own. Optimisers start afresh. Parts are tied to the codes that they were trained
+on: a level of the codec that learns on asks for new upsamplers, and level 2
+for a new student and composer too, unless its codes are kept
+(`model.training.codec --keep-codes`).
 """
 
 import argparse
@@ -15,7 +17,7 @@ from torch import nn
 
 from model.bundle import TOP, Bundle
 from model.store import SHIPPED, load_bundle
-from model.training.loop import START, freeze_as_trained
+from model.training.loop import START
 
 log = logging.getLogger(__name__)
 
@@ -23,6 +25,7 @@ log = logging.getLogger(__name__)
 def trainable_parts(bundle: Bundle) -> dict[str, nn.Module]:
     """Return the parts that can learn on, by their training's folder."""
     return {
+        **{f"codec{index}": bundle.codec.level(index) for index in range(TOP + 1)},
         "prior0": bundle.upsamplers[0],
         "prior1": bundle.upsamplers[1],
         f"prior{TOP}": bundle.top,
@@ -45,9 +48,6 @@ def unpack(weights: Path, runs: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         torch.save(part.state_dict(), folder / START)
         log.info("%s", folder / START)
-    for index in range(TOP + 1):
-        level = bundle.codec.level(index)
-        freeze_as_trained(level, runs / f"codec{index}")
 
 
 def main() -> None:
