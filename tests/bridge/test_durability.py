@@ -513,9 +513,11 @@ def test_those_who_wait_are_told_their_place_and_when_it_changes(engine_of):
         engine = engine_of(CountingGenerator(on_step=hold), max_jobs=1)
         first = asyncio.create_task(rendered(engine, request(num_samples=LONG)))
         await waited(hold.reached)
-        others = [asyncio.create_task(rendered(engine, request())) for _ in range(2)]
-        while len(jobs := await engine.jobs()) < 3:
-            pass
+        others = []
+        for waiting in (1, 2):  # the second asks when the first stands in the queue
+            others.append(asyncio.create_task(rendered(engine, request())))
+            while len(jobs := await engine.jobs()) <= waiting:
+                pass
         hold.released.set()
         events = [await first, *[await other for other in others]]
         await engine.close()
