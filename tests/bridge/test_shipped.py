@@ -47,6 +47,16 @@ def with_notes(folder):
     return continued(folder / "notes.wav", "--midi", midi, "--bars", "4", "--seed", "5")
 
 
+def test_serving_it_waits_for_no_compiler_of_machine_code(folder):
+    script = "import sys; from bridge.app import server; from bridge.app.door import shipped_model"
+    script += "; shipped_model()(); print(sorted({'numba', 'llvmlite'} & set(sys.modules)))"
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=240, check=False, cwd=folder
+    )
+    assert done.stdout.strip() == "[]", done.stderr
+
+
 def test_the_weights_fit_the_box_and_name_their_licences():
     manifest = json.loads((WEIGHTS / "manifest.json").read_text())
     files = list(WEIGHTS.glob("*.safetensors"))
