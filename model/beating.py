@@ -47,7 +47,7 @@ def found_pulse(audio: Mono) -> Pulse | None:
 def rising(audio: Mono) -> Float64[np.ndarray, " frames"]:
     """Return how much the bands of the spectrum rise from one frame to the next."""
     windows = np.lib.stride_tricks.sliding_window_view(audio, WINDOW_SAMPLES)[::HOP_SAMPLES]
-    powers = np.abs(np.fft.rfft(windows * np.hanning(WINDOW_SAMPLES).astype(np.float32))) ** 2
+    powers = np.abs(np.fft.rfft(windows * np.hanning(WINDOW_SAMPLES))) ** 2
     edges = sorted({int(powers.shape[1] ** (band / BANDS)) for band in range(BANDS)})
     bands = np.log(np.add.reduceat(powers, edges, axis=1) + 1e-3)
     return np.maximum(np.diff(bands, axis=0, prepend=bands[:1]), 0).mean(1)

@@ -265,7 +265,7 @@ class Composing:
             cues[:, METRE] = metre_cues(known.pulse, steps)
             onsets = onsets_of(known.pulse, steps)
             cues[:, ENERGY] = energy_cues(_curve(known, known.energy, onsets))
-            cues[:, DENSITY] = density_cues(_curve(known, known.density, onsets))
+            cues[:, DENSITY] = density_cues(density_at(known, onsets))
         if known.suffix is not None:
             left = self._step_at(known.suffix.start_sample) - steps
             cues[:, GOAL], cues[:, GOAL_SOUNDS] = goal_cues(left, goal)
@@ -304,7 +304,7 @@ class Composing:
         """
         if known.pulse is None or not known.density or not usual:
             return np.full(len(steps), np.nan)
-        onsets = _curve(known, known.density, onsets_of(known.pulse, steps))
+        onsets = density_at(known, onsets_of(known.pulse, steps))
         a_beat = known.pulse.knots[known.pulse.places(steps * self.step_samples), 3]
         factors = onsets * self.step_samples / a_beat / usual
         return np.clip(factors, *DENSER)
@@ -341,6 +341,11 @@ def velocities_of(known: Known, onsets: StepNumbers, voice: Voice) -> Int64[np.n
     decibels = np.nan_to_num(_curve(known, known.energy, onsets))
     velocities = voice.velocity * 10 ** (decibels / VELOCITY_DB)
     return np.clip(np.rint(velocities), *VELOCITIES).astype(np.int64)
+
+
+def density_at(known: Known, samples: StepNumbers) -> Float64[np.ndarray, " steps"]:
+    """Return the onsets a quarter note asked for at samples; NaN where none are."""
+    return _curve(known, known.density, samples)
 
 
 def _curve(

@@ -10,22 +10,22 @@ spectra, notes and samples, neither codes nor how the stretches are joined.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import ceil
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int64
+from jaxtyping import Float64, Int16, Int64
 
-from model.composer import PITCHES, Voice, score_of
+from model.composer import Voice
 from model.composing import velocities_of
 from model.grains import FADE_SAMPLES, SOURCE, START, STRAY_SAMPLES, THOUSAND, Rows, alignment
 from model.grid import LEAD_FRAMES, Grid
-from model.listener import SOUNDING
 from model.listening import STEP_SAMPLES
 from model.memo import Memo, digest
 from model.noise import choose, uniform
 from model.state import TimelineState
-from model.values import Known, Mono, Pulse, SamplingPlan
+from model.values import Mono, Pulse, SamplingPlan
+from model.weighing import CONTEXT_STEPS, Choice, costs_of
 
 LEVEL = 4
 """Of the noise: the codec's levels are 0 to 2, the composer's draws 3."""
@@ -35,28 +35,13 @@ BEFORE_LINE_SAMPLES = FADE_SAMPLES + 76
 UNIT_SECONDS = (0.3, 0.62)
 SAMPLE_RATE = 44_100
 LEAST_CANDIDATES = 3
-CONTEXT_STEPS = 8
 SAME_LENGTH = 0.03
-LATELY = 8
-WEIGHTS = {"context": 1.0, "notes": 0.8, "bar": 0.2, "lately": 0.6, "run": 1.0}
-"""Of the costs, each 0 to 1 a stretch. With runs of 0.75 s allowed and `lately` at 0.3 the copy
-score of 16 recordings was .82 on average where the true continuations have .51, with these .63."""
 COOLNESS = 12.0
+DRAWS = 2
+"""A line: which stretch, and whether an earlier section comes back."""
 PULSES_BYTES = 2**16
 VOICE = Voice(step_samples=STEP_SAMPLES)
-Costs = Float64[np.ndarray, " candidates"]
 FindPulse = Callable[[Mono], Pulse | None]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Choice:
-    """A line to fill: where its stretch begins and ends, and where stretches may come from."""
-
-    start: int
-    end: int
-    line: int
-    sources: Int64[np.ndarray, " candidates"]
-    beats_back: Float64[np.ndarray, " candidates"]
 
 
 class Reprising:
@@ -75,20 +60,19 @@ class Reprising:
             return False
         if known.notes_span is not None and known.notes_span[1] >= self._chunk_end(state):
             return False
-        if self._sounding(state):
-            return True
         pulse = self._pulse(state)
-        return pulse is not None and len(self._first(state, pulse).sources) >= LEAST_CANDIDATES
+        if pulse is None:
+            return False
+        counts = [len(choice.sources) for choice in self._lines(state, pulse)]
+        least = 1 if self._sounding(state) else LEAST_CANDIDATES
+        return all(counts) and (not counts or counts[0] >= least)
 
     def step(self, state: TimelineState, plan: SamplingPlan) -> TimelineState:
         """Return the state one chunk further: its stretches drawn, its codes those of the prime."""
         end = self._chunk_end(state)
-        rows = state.reprised
-        pulse = self._pulse(state)
+        rows, pulse = state.reprised, self._pulse(state)
         assert pulse is not None
-        if not self._sounding(state):
-            rows = self._with(state, rows, self._first(state, pulse), plan)
-        while (choice := self._next(state, pulse, rows, end)) is not None:
+        for choice in self._lines(state, pulse):
             rows = self._with(state, rows, choice, plan)
         codes = self._codes(state, rows, len(state.codes), end // self._grid.frame_samples)
         return replace(state, reprised=rows, codes=np.concatenate([state.codes, codes]))
@@ -123,30 +107,35 @@ class Reprising:
         pulse = self._find_pulse(heard)
         return np.full((1, 5), np.nan) if pulse is None else pulse.knots
 
-    def _first(self, state: TimelineState, pulse: Pulse) -> Choice:
-        """Return the first line: under the crossfade if all before was heard."""
-        start = state.settled_sample
-        if len(state.codes) <= state.drawn_from:
-            start = max(0, start - LEAD_FRAMES * self._grid.frame_samples)
-        return self._choice(state, pulse, start, start)
+    def _lines(self, state: TimelineState, pulse: Pulse) -> list[Choice]:
+        """Return the lines at which stretches begin before the end of the chunk to come.
 
-    def _next(self, state: TimelineState, pulse: Pulse, rows: Rows, end: int) -> Choice | None:
-        """Return the line after the last row, if its stretch begins before an end."""
-        start = int(rows[-1, START])
-        line = _next_line(pulse, start, unit_beats(pulse, start))
-        if line - BEFORE_LINE_SAMPLES >= end:
-            return None
-        return self._choice(state, pulse, line - BEFORE_LINE_SAMPLES, line)
+        The first one of all lies under the crossfade, if all before was heard.
+        """
+        end = self._chunk_end(state)
+        found: list[Choice] = []
+        if self._sounding(state):
+            start = int(state.reprised[-1, START])
+        else:
+            start = state.settled_sample
+            if len(state.codes) <= state.drawn_from:
+                start = max(0, start - LEAD_FRAMES * self._grid.frame_samples)
+            found.append(self._choice(state, pulse, start, start))
+        while True:
+            line = _next_line(pulse, start, unit_beats(pulse, start))
+            start = line - BEFORE_LINE_SAMPLES
+            if start >= end:
+                return found
+            found.append(self._choice(state, pulse, start, line))
 
     def _choice(self, state: TimelineState, pulse: Pulse, start: int, line: int) -> Choice:
         unit = unit_beats(pulse, line)
         following = _next_line(pulse, start, unit)
         length = following - line
-        beat = float(pulse.beats(np.array([line]))[0])
+        beat, last = (float(value) for value in pulse.beats(np.array([line, following])))
         back = np.arange(1, 129) * unit
         places = pulse.samples(beat - back)
-        lengths = pulse.samples(beat - back + (following - line) / _beat_samples(pulse, line))
-        lengths = lengths - places
+        lengths = pulse.samples(last - back) - places
         sources = np.rint(places).astype(np.int64) - (line - start)
         least = state.audio_start + CONTEXT_STEPS * STEP_SAMPLES
         most = self._heard_end(state) - (following - start) - FADE_SAMPLES - STRAY_SAMPLES
@@ -157,28 +146,30 @@ class Reprising:
             end=following - BEFORE_LINE_SAMPLES,
             line=line,
             sources=sources[fits],
-            beats_back=back[fits],
+            least=least,
+            most=most,
         )
 
     def _with(
         self, state: TimelineState, rows: Rows, choice: Choice, plan: SamplingPlan
-    ) -> Int64[np.ndarray, "stretches entries"]:
+    ) -> Int64[np.ndarray, "one_more entries"]:
         """Return the rows with one more, or as they are where the last stretch goes on."""
         outgoing = choice.start
         if len(rows) and int(rows[-1, SOURCE]) >= 0:
             outgoing = int(rows[-1, SOURCE]) + choice.start - int(rows[-1, START])
-        costs = self._costs(state, rows, choice, outgoing)
-        chances = np.exp(-(COOLNESS / plan.temperature) * (costs - costs.min()))
-        draw = uniform(
+        draws = uniform(
             plan.seed,
             level=LEVEL,
             turn=0,
             variation=plan.variation,
-            first_frame=choice.line // self._grid.frame_samples,
-            frames=1,
+            first_frame=DRAWS * (choice.line // self._grid.frame_samples),
+            frames=DRAWS,
         )
-        picked = int(choose(chances[None], draw)[0])
-        source = int(choice.sources[picked])
+        source = self._come_back(state, rows, choice, float(draws[1]))
+        if source is None:
+            costs = costs_of(state, rows, choice, outgoing)
+            chances = np.exp(-(COOLNESS / plan.temperature) * (costs - costs.min()))
+            source = int(choice.sources[choose(chances[None], draws[:1])[0]])
         likeness = 1.0
         if len(rows) and abs(source - outgoing) <= STRAY_SAMPLES:
             source = outgoing
@@ -191,30 +182,30 @@ class Reprising:
         row = [choice.start, source, round(THOUSAND * loud), round(THOUSAND * likeness)]
         return np.concatenate([rows, np.array([row], np.int64)])
 
-    def _costs(self, state: TimelineState, rows: Rows, choice: Choice, outgoing: int) -> Costs:
-        sources = choice.sources
-        cost = WEIGHTS["context"] * (1 - _context(state, outgoing, sources))
-        cost = cost + WEIGHTS["notes"] * (1 - _agreement(state, choice))
-        cost += WEIGHTS["bar"] * self._off_the_bar(state, choice)
-        lately = rows[-LATELY:, SOURCE]
-        for source in lately[lately >= 0]:
-            cost += WEIGHTS["lately"] * (np.abs(sources - source) < UNIT_SECONDS[0] * SAMPLE_RATE)
-        goes_on = np.abs(sources - outgoing) <= STRAY_SAMPLES
-        return cost + WEIGHTS["run"] * goes_on
+    def _come_back(
+        self, state: TimelineState, rows: Rows, choice: Choice, draw: float
+    ) -> int | None:
+        """Return the source that sounded at the same place of an earlier section of this name.
 
-    def _off_the_bar(self, state: TimelineState, choice: Choice) -> Costs:
-        """Return 0 for stretches from the same place of a bar, up to 1; 0 if no bars are known."""
-        if state.known.pulse is None:
-            return np.zeros(len(choice.sources))
-        moved = choice.sources + (choice.line - choice.start)
-        here = state.known.pulse.bars(np.array([choice.line]))
-        apart = np.abs(state.known.pulse.bars(moved) - here) % 1
-        apart = np.minimum(apart, 1 - apart)
-        return np.where(apart < 0.02, 0.0, np.where(np.abs(apart - 0.5) < 0.02, 0.5, 1.0))
+        None where there is none, where it does not fit, or where the draw says that this
+        stretch shall differ: of the stretches `similarity` are the same.
+        """
+        for echo in state.known.echoes:
+            if not echo.start_sample <= choice.line < echo.end_sample or draw >= echo.similarity:
+                continue
+            earlier = choice.start - (echo.start_sample - echo.source_sample)
+            index = int(np.searchsorted(rows[:, START], earlier, side="right")) - 1
+            if index >= 0:
+                if int(rows[index, SOURCE]) < 0:
+                    continue
+                earlier += int(rows[index, SOURCE] - rows[index, START])
+            if choice.least <= earlier <= choice.most:
+                return earlier
+        return None
 
     def _codes(
         self, state: TimelineState, rows: Rows, first: int, end: int
-    ) -> Int64[np.ndarray, " frames"]:
+    ) -> Int16[np.ndarray, " frames"]:
         """Return the prime's codes of the frames that sound again."""
         hop = self._grid.frame_samples
         middles = np.arange(first, end) * hop + hop // 2
@@ -242,61 +233,6 @@ def _next_line(pulse: Pulse, start: int, unit: float) -> int:
     least = start + BEFORE_LINE_SAMPLES + unit * _beat_samples(pulse, start) / 2
     beat = ceil(float(pulse.beats(np.array([ceil(least)]))[0]) / unit) * unit
     return round(float(pulse.samples(np.array([beat]))[0]))
-
-
-def _context(state: TimelineState, outgoing: int, sources: Int64[np.ndarray, " n"]) -> Costs:
-    """Return how like the sound before each source is to that before where we come from, -1 to 1.
-
-    Spectra less their mean: what all of a recording has in common tells nothing.
-    """
-    spectra = state.spectra.astype(np.float32)
-    spectra = spectra - spectra.mean(0)
-    here = _before(spectra, outgoing)
-    there = np.stack([_before(spectra, int(source)) for source in sources])
-    norms = np.linalg.norm(there, axis=1) * np.linalg.norm(here)
-    return (there @ here / np.maximum(norms, 1e-9)).astype(np.float64)
-
-
-def _before(
-    spectra: Float32[np.ndarray, "steps features"], sample: int
-) -> Float32[np.ndarray, " both"]:
-    step = min(round(sample / STEP_SAMPLES), len(spectra))
-    rows = np.zeros((CONTEXT_STEPS, spectra.shape[1]), np.float32)
-    found = spectra[max(0, step - CONTEXT_STEPS) : step]
-    if len(found):
-        rows[-len(found) :] = found
-    # What was heard last matters most.
-    return (rows * np.linspace(0.4, 1, CONTEXT_STEPS, dtype=np.float32)[:, None]).ravel()
-
-
-def _agreement(state: TimelineState, choice: Choice) -> Costs:
-    """Return how like the notes heard at each source are to those composed, 0 to 1; 1 if none."""
-    known: Known = state.known
-    span = known.composed_span
-    steps = 0 if span is None else (min(span[1], choice.end) - choice.line) // STEP_SAMPLES
-    if steps < 1 or not len(state.heard):
-        return np.ones(len(choice.sources))
-    score = score_of(known.notes, choice.line, steps, STEP_SAMPLES)
-    wanted = _folded((score > 0).astype(np.float64))
-    found: list[float] = []
-    for source in choice.sources + (choice.line - choice.start):
-        first = round(int(source) / STEP_SAMPLES)
-        rows = state.heard[first : first + steps, :, SOUNDING].astype(np.float64)
-        heard = np.zeros((steps, PITCHES))
-        heard[: len(rows)] = rows
-        heard = _folded(heard)
-        norm = float(np.linalg.norm(heard) * np.linalg.norm(wanted))
-        found.append(float((heard * wanted).sum()) / norm if norm > 0 else 0.0)
-    return np.array(found)
-
-
-def _folded(
-    sounding: Float64[np.ndarray, "steps pitches"],
-) -> Float64[np.ndarray, "steps pitches_and_classes"]:
-    """Return pitches beside pitch classes, so that an octave off is half right."""
-    padded = np.pad(sounding, ((0, 0), (0, -sounding.shape[1] % 12)))
-    classes = padded.reshape(len(sounding), -1, 12).max(1)
-    return np.concatenate([sounding, 2 * classes], axis=1)
 
 
 def _nbytes(knots: Float64[np.ndarray, "1 knot"]) -> int:
