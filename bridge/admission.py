@@ -46,14 +46,14 @@ class EngineLimits:
         max_events: Events of a request that wait for their reader.
         checkpoint_seconds: A running job's state is written down so often.
         cache_bytes: Of the model's states kept of primes; 0 switches all caches off.
-        calls_at_once: Which the model answers beside each other: its replicas.
+        calls_at_once: Which the model answers beside each other.
 
     Raises:
         ValueError: A limit that would let nothing through.
     """
 
     max_jobs: int = 4
-    max_live: int = 2
+    max_live: int = 4
     max_queued: int = 64
     max_client_jobs: int = 64
     max_held_bytes: int = 512 * 1024**2

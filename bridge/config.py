@@ -164,6 +164,14 @@ class ServerConfig:
             "--workers",
         ),
     ] = 0
+    threads: Annotated[
+        int,
+        Setting(
+            "model.threads",
+            Whole(0, 64, "threads"),
+            "calls of the model at once in the server's own process; 0: one a core, at most 4",
+        ),
+    ] = 0
     engine: Annotated[
         str,
         Setting(
@@ -207,7 +215,7 @@ class ServerConfig:
     max_live: Annotated[
         int,
         Setting("limits.live_jobs", Whole(1, 256, "jobs"), "live requests that run beside those"),
-    ] = 2
+    ] = 4
     live_share: Annotated[
         float,
         Setting(

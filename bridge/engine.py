@@ -1,7 +1,7 @@
 """The render loop: runs jobs beside each other, and tells of them while they run and after.
 
-Two threads do all the work, one for the model and one for sound; no coroutine
-waits on either. A job is on disk before its caller hears of it; it ends as a
+Threads for the model and threads for sound do all the work; no coroutine
+waits on them. A job is on disk before its caller hears of it; it ends as a
 take, with an error, or because nobody wants it any more. Knows no wire, no
 torch and no wall clock (it is given one).
 """
@@ -325,7 +325,7 @@ class Engine(Generic[S]):
         return sum(resumed)
 
     async def idle(self) -> None:
-        """Return once no job runs or waits and both threads rest."""
+        """Return once no job runs or waits and all threads rest."""
         await self._roster.idle()
         await self._tools.model.idle()
         await self._tools.sound.idle()

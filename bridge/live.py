@@ -21,7 +21,7 @@ from bridge.live_setup import Answer, LiveSetup
 from bridge.live_steering import Steering
 from bridge.live_window import MAX_AHEAD_SECONDS, Recording
 from bridge.model_info import ModelInfo
-from bridge.ports import Audio, MidiPart, Mono, S, StemKind
+from bridge.ports import Audio, MidiPart, Mono, Plan, Quality, S, StemKind
 from bridge.request import AudioBlock, RenderEvent, RenderRequest
 from bridge.session import Bell
 from bridge.transport import TempoMap
@@ -140,6 +140,7 @@ class LiveSession(Generic[S]):
         """
         self._require("midi", "notes")
         self._steering.add_notes(part)
+        self._engine.carrying.is_told(self._loop_name)
 
     def hear_stem(self, kind: StemKind, start_sample: int, samples: Mono) -> None:
         """Take a block of a stem, which steers what is heard and made from there on.
@@ -158,6 +159,7 @@ class LiveSession(Generic[S]):
                 field="audio.start_sample",
             )
         self._steering.add_stem(kind, start_sample, samples)
+        self._engine.carrying.is_told(self._loop_name)
 
     async def answer(self, asked: Answer) -> AsyncGenerator[RenderEvent, None]:
         """Yield the events of a continuation, its audio from the fade before the splice on.
@@ -181,13 +183,14 @@ class LiveSession(Generic[S]):
                     self._remember(_since(event, asked.splice_sample))
                 yield event
 
-    def begin_loop(self) -> None:
-        """State that answer after answer will be asked for, until `end_loop`.
+    def begin_loop(self, plan: Plan) -> None:
+        """State that answer after answer will be asked for with a plan, until `end_loop`.
 
         Raises:
             BusyError: The machine could not make them beside what runs live.
         """
-        self._engine.carrying.loop(self._loop_name)
+        told = self._steering.is_told or not plan.reprise or plan.quality is not Quality.FAST
+        self._engine.carrying.loop(self._loop_name, told=told)
 
     def end_loop(self) -> None:
         """State that no more are asked for."""

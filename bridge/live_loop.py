@@ -107,7 +107,7 @@ class LiveLoop:
             BusyError: The machine could not make it beside what runs live.
         """
         asked.margins.check(session.setup.sample_rate)
-        session.begin_loop()
+        session.begin_loop(asked.plan)
         session.follow(asked.tempo_map)
         self._session = session
         self._asked = asked

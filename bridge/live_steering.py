@@ -48,6 +48,13 @@ class Steering:
         self._tracks: dict[StemKind, _Track] = {}
         self.num_news = 0
 
+    @property
+    def is_told(self) -> bool:
+        """Return whether notes, stems or a target say what is made."""
+        asked = self._conditions
+        told = asked.midi is not None or bool(asked.stems) or bool(self._tracks)
+        return told or asked.target is not StemKind.MIX
+
     def add_notes(self, part: MidiPart) -> None:
         """Take the notes of one more stretch.
 

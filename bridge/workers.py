@@ -26,7 +26,10 @@ class _Turn:
 
 
 class Worker:
-    """Runs one piece of work at a time, or so many; never on the event loop."""
+    """Runs one piece of work at a time, or so many; never on the event loop.
+
+    While something runs that has a deadline, what has none takes no more than half of the places.
+    """
 
     def __init__(self, name: str, at_once: int = 1) -> None:
         self._thread = ThreadPoolExecutor(max_workers=at_once, thread_name_prefix=name)
@@ -39,6 +42,7 @@ class Worker:
         self._deadline_s: dict[str, float] = {}
         self._waiting: list[_Turn] = []
         self._working = 0
+        self._working_live = 0
         self._quiet = asyncio.Event()
         self._quiet.set()
         self.turns = 0
@@ -92,17 +96,26 @@ class Worker:
 
     def _begin(self) -> None:
         while self._waiting and self._working < self._at_once:
-            self._begin_next()
+            name = choose([self._candidate(turn.job) for turn in self._waiting])
+            if not self._may_begin(name):
+                return
+            self._begin_next(name)
 
-    def _begin_next(self) -> None:
-        name = choose([self._candidate(turn.job) for turn in self._waiting])
+    def _may_begin(self, job: str) -> bool:
+        """Return whether a job's turn would slow none down that is due: they share the cores."""
+        is_live = job in self._deadline_s
+        return is_live or not self._working_live or 2 * self._working < self._at_once
+
+    def _begin_next(self, name: str) -> None:
         turn = next(turn for turn in self._waiting if turn.job == name)
         self._waiting.remove(turn)
         self._count(name)
+        is_live = name in self._deadline_s
         self._working += 1
+        self._working_live += is_live
         self.turns += 1
         running = asyncio.get_running_loop().run_in_executor(self._thread, turn.work)
-        running.add_done_callback(lambda done: self._end(turn, done))
+        running.add_done_callback(lambda done: self._end(turn, done, is_live=is_live))
 
     def _candidate(self, job: str) -> Candidate:
         client = self._client_of(job)
@@ -125,8 +138,9 @@ class Worker:
     def _client_of(self, job: str) -> str:
         return self._client.get(job, job)
 
-    def _end(self, turn: _Turn, done: asyncio.Future[Any]) -> None:
+    def _end(self, turn: _Turn, done: asyncio.Future[Any], *, is_live: bool) -> None:
         self._working -= 1
+        self._working_live -= is_live
         error = done.exception()
         if turn.result.done():
             if error is not None:

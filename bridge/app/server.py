@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bridge.app.door import Load, TranslatedGenerator, shipped_model
-from bridge.app.limits import engine_limits, live_room, midi_settings, store_limits
+from bridge.app.limits import calls_at_once, engine_limits, live_room, midi_settings, store_limits
 from bridge.app.places import end_model, placed
 from bridge.app.telling import gathered, midi_words
 from bridge.config import ServerConfig, private_config
@@ -267,8 +267,11 @@ class App:
         for place in self._places:
             place.generator = await asyncio.to_thread(place.load)
         generators = [place.generator for place in self._places if place.generator is not None]
-        limits = engine_limits(self._config)
-        if not all(generator.info.streams for generator in generators):
+        streams = all(generator.info.streams for generator in generators)
+        cores = len(os.sched_getaffinity(0))
+        lanes = calls_at_once(self._config, cores, streams=streams)
+        limits = engine_limits(self._config, lanes)
+        if not streams:
             # One level's weights at a time: two jobs would load them in turns.
             limits = replace(limits, max_jobs=1)
         engine = Engine(
@@ -276,7 +279,7 @@ class App:
             store=store,
             clock=time.monotonic,
             limits=limits,
-            live_room=live_room(self._config, len(os.sched_getaffinity(0))),
+            live_room=live_room(self._config, cores, lanes),
         )
         self._engine = engine
         for generator in generators[1:]:

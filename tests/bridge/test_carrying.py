@@ -7,22 +7,23 @@ import pytest
 from fakes import CountingGenerator, counting_info
 
 from bridge.admission import EngineLimits
-from bridge.carrying import (
+from bridge.carrying import RETRY_SECONDS, Room
+from bridge.engine import Engine
+from bridge.errors import BusyError
+from bridge.live_cost import (
     FIRST_BLOCKS,
     HEARD_AGAIN,
     HEARD_BLOCKS,
     MADE_BESIDE,
-    RETRY_SECONDS,
     Cost,
     Demand,
-    Room,
+    Made,
     Trial,
+    mean_cost,
 )
-from bridge.engine import Engine
-from bridge.errors import BusyError
 from bridge.store import TakeStore
 
-COST = Cost(heard_s=0.1, made_s=0.2, sounded_s=0.1)
+COST = Cost(heard_s=0.1, free=Made(made_s=0.2, sounded_s=0.1), told=Made(made_s=0.3, sounded_s=0.2))
 
 
 @pytest.mark.parametrize(
@@ -38,7 +39,11 @@ def test_what_is_scarcest_counts(cores, lanes, taken):
 
 def test_a_loop_makes_and_sounds_more_than_is_played():
     assert COST.of_session() == Demand(model_s=HEARD_AGAIN * 0.1)
-    assert COST.of_loop() == Demand(model_s=MADE_BESIDE * 0.2, sound_s=MADE_BESIDE * 0.1)
+    for told, demand in (
+        (False, Demand(model_s=MADE_BESIDE * 0.2, sound_s=MADE_BESIDE * 0.1)),
+        (True, Demand(model_s=MADE_BESIDE * 0.3, sound_s=MADE_BESIDE * 0.2)),
+    ):
+        assert COST.of_loop(told=told) == demand
 
 
 @pytest.fixture
@@ -63,12 +68,12 @@ def test_what_would_be_too_much_is_refused_until_something_ends(carrying_of):
         for name in ("a", "b"):
             await carrying.session(name)
         assert generator.calls["open"] == 1, "one measures while nothing runs"
-        carrying.loop("a/loop")
+        carrying.loop("a/loop", told=False)
         with pytest.raises(BusyError) as refused:
-            carrying.loop("b/loop")
+            carrying.loop("b/loop", told=False)
         carrying.leave("b/loop")
         carrying.leave("a/loop")
-        carrying.loop("b/loop")
+        carrying.loop("b/loop", told=False)
         return refused.value
 
     refused = asyncio.run(scenario())
@@ -88,12 +93,47 @@ def test_a_machine_that_cannot_carry_one_refuses_it_and_measures_again(carrying_
     assert asyncio.run(scenario()) == 2
 
 
+def test_a_loop_that_is_told_notes_later_goes_on_and_leaves_less_to_others(carrying_of):
+    async def scenario():
+        carrying, _ = carrying_of(Room(cores=4, lanes=1, share=0.9))
+        for name in ("a", "b"):
+            await carrying.session(name)
+        carrying.is_told("a/loop")
+        carrying.loop("a/loop", told=False)
+        carrying.is_told("a/loop")
+        with pytest.raises(BusyError, match=r"0\.71 is taken, with it 1\.01 would be"):
+            carrying.loop("b/loop", told=False)
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("cores", "lanes", "trials"), [(1, 1, 1), (2, 2, 1), (4, 1, 1), (4, 4, 2), (16, 4, 4)]
+)
+def test_the_cost_is_measured_as_crowded_as_it_will_be(carrying_of, cores, lanes, trials):
+    async def scenario():
+        carrying, generator = carrying_of(Room(cores=cores, lanes=lanes, share=1.0))
+        await carrying.session("a")
+        return generator.calls["open"]
+
+    assert asyncio.run(scenario()) == trials
+
+
+def test_the_cost_of_several_trials_is_their_mean():
+    other = Cost(heard_s=0.3, free=Made(made_s=0.4, sounded_s=0.1), told=COST.told)
+    assert mean_cost([COST, other]) == Cost(
+        heard_s=pytest.approx(0.2),
+        free=Made(made_s=pytest.approx(0.3), sounded_s=pytest.approx(0.1)),
+        told=Made(made_s=pytest.approx(0.3), sounded_s=pytest.approx(0.2)),
+    )
+
+
 def test_without_a_limit_nothing_is_measured_and_nothing_refused(carrying_of):
     async def scenario():
         carrying, generator = carrying_of(None)
         for number in range(9):
             await carrying.session(str(number))
-            carrying.loop(f"{number}/loop")
+            carrying.loop(f"{number}/loop", told=True)
         return generator.calls
 
     assert not asyncio.run(scenario())
@@ -109,6 +149,7 @@ def test_a_trial_measures_what_a_second_of_music_takes():
     cost = trial.cost()
     # A call takes one tick: a millisecond.
     assert cost.heard_s == pytest.approx(0.001 * info.sample_rate / 8_192)
-    assert cost.sounded_s == pytest.approx(0.001 * info.sample_rate / 4_096)
-    assert cost.made_s > 0
+    for made in (cost.free, cost.told):
+        assert made.sounded_s == pytest.approx(0.001 * info.sample_rate / 4_096)
+        assert made.made_s > 0
     assert len({fed.tobytes() for fed in generator.fed}) == FIRST_BLOCKS + HEARD_BLOCKS

@@ -1,6 +1,7 @@
 """The same request gives the same bytes: alone or in company, cold or warm, whole or streamed."""
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 
@@ -45,8 +46,8 @@ def model():
 def engine_of(model, tmp_path):
     """Return a maker of engines over one model, each with a store of its own."""
 
-    def make(name, cache_bytes):
-        limits = EngineLimits(cache_bytes=cache_bytes)
+    def make(name, cache_bytes, calls_at_once=1):
+        limits = EngineLimits(cache_bytes=cache_bytes, calls_at_once=calls_at_once)
         return Engine(model, store=TakeStore(tmp_path / name), clock=Clock(), limits=limits)
 
     return make
@@ -153,7 +154,8 @@ def test_the_same_request_gives_the_same_bytes_however_it_is_made(engine_of):
     asked = list(requests())
 
     async def scenario():
-        cold, warm, live = engine_of("cold", 0), engine_of("warm", 2**26), engine_of("live", 2**26)
+        cold, live = engine_of("cold", 0), engine_of("live", 2**26)
+        warm = engine_of("warm", 2**26, calls_at_once=3)
         pieces = np.random.default_rng(3)
         found = {}
         for first in range(0, len(asked), 4):
@@ -179,6 +181,31 @@ def test_the_same_request_gives_the_same_bytes_however_it_is_made(engine_of):
     assert (cold.cache_hits, cold.take_hits) == (0, 0)
     assert (warm.cache_hits, warm.take_hits) == (NUM_REQUESTS, NUM_REQUESTS)
     assert 0 < warm.cached_bytes <= warm.cache_limit_bytes
+
+
+def made(model, seed, plan):
+    """Return the bytes of a timeline's state, and of the blocks sounded on its way."""
+    noise, blocks = np.random.default_rng(seed), []
+    state = model.open(Conditions(), 0, None)
+    for _ in range(6):
+        audio = 0.2 * noise.standard_normal(model.info.feed_samples)
+        state = model.feed(state, audio.astype(np.float32))
+    for _ in range(12):
+        state = model.step([state], replace(plan, seed=seed))[0].state
+        last = state.decodable_sample // model.info.block_samples - 1
+        blocks.append(model.decode(state.fork(), last).tobytes())
+    return state.to_bytes(), blocks
+
+
+@pytest.mark.parametrize("reprise", [True, False])
+def test_calls_beside_each_other_make_the_bytes_of_calls_one_by_one(model, reprise):
+    plan = Plan(seed=0, reprise=reprise)
+    alone = [made(model, seed, plan) for seed in range(3)]
+    # Another model of the same weights: nothing is remembered.
+    fresh = ShippedGenerator(StreamingGenerator(tiny_bundle()))
+    with ThreadPoolExecutor(3) as threads:
+        beside = list(threads.map(lambda seed: made(fresh, seed, plan), range(3)))
+    assert beside == alone
 
 
 def test_fewer_passes_from_a_sample_on_make_other_bytes_and_the_same_ones_again(engine_of):

@@ -114,6 +114,31 @@ def test_a_live_job_keeps_the_worker_as_long_as_it_has_turns():
     assert run(scenario()) == ["live"] * 5 + ["offline"] * 5
 
 
+@pytest.mark.parametrize(("at_once", "beside"), [(2, 0), (4, 1), (6, 2)])
+def test_beside_live_work_the_rest_takes_less_than_half_of_the_places(at_once, beside):
+    async def scenario():
+        worker = Worker("test", at_once)
+        worker.set_deadline("live", 1.0)
+        gate, begun = threading.Event(), []
+
+        def work(job):
+            begun.append(job)
+            gate.wait(WAIT_SECONDS)
+
+        jobs = ["live", *(f"offline {number}" for number in range(at_once))]
+        tasks = [asyncio.create_task(worker.run(job, lambda job=job: work(job))) for job in jobs]
+        await spun()
+        at_first = worker.turns
+        gate.set()
+        await asyncio.gather(*tasks)
+        await worker.close()
+        return at_first, begun
+
+    at_first, begun = run(scenario())
+    assert at_first == 1 + beside
+    assert len(begun) == 1 + at_once
+
+
 def test_a_job_without_deadline_is_offline_again():
     async def scenario():
         async with Held() as held:
