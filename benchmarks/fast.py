@@ -10,6 +10,9 @@ Parts, each measured once whatever it takes and again as long as its share of th
   a process that keeps one core busy; first audio once more with the prime streamed before.
 - *live*: 1, 2 and 4 sessions at once, answers paced by the server: how late blocks come after the
   first one began to play (p50, p95, p99), and the share of audio made with fewer passes.
+- *first* (only if named): over gRPC after an 8 s prime, from the last request byte to the first
+  audio byte, sent at once and streamed before: the median of 12 and the longest, idle and beside a
+  busy core.
 - *long* (only if named): RTF of results of 10 s, 1 min and 10 min, and peak memory after each.
 """
 
@@ -28,6 +31,7 @@ import grpc.aio
 import numpy as np
 import stages
 from serving import (
+    PRIME_SECONDS,
     Server,
     Steps,
     TimeBox,
@@ -52,6 +56,8 @@ SECONDS_OF: Final = {Quality.FAST: 10.0, Quality.EXACT: 2.0, Quality.TEACHER: 1.
 SESSIONS: Final = (1, 2, 4)
 LIVE_SECONDS: Final = 8
 LIVE_PRIME_SECONDS: Final = 4
+FIRST_REPEATS: Final = 12
+FIRST_SECONDS: Final = 2
 MODEL_RATE: Final = 44_100
 PASSES: Final = 3
 """The default, said, so that a take tells what is fewer."""
@@ -63,7 +69,9 @@ LIVE_CREDIT: Final = 2**40
 def main(given: Sequence[str] | None = None) -> int:
     """Measure, print lines or JSON; return 0."""
     parser = argparse.ArgumentParser(description="Measure the shipped model's speed.")
-    parser.add_argument("--parts", default=",".join(PARTS), help="of them, and long (%(default)s)")
+    parser.add_argument(
+        "--parts", default=",".join(PARTS), help="of them, first and long (%(default)s)"
+    )
     parser.add_argument(
         "--seconds", type=float, default=150.0, help="after which nothing is repeated (%(default)s)"
     )
@@ -156,11 +164,17 @@ async def _at_once(
 
 
 async def _answered(
-    server: Server, example: Example, *, seconds: int, seed: int, paced: bool
+    server: Server,
+    example: Example,
+    *,
+    seconds: int,
+    seed: int,
+    paced: bool,
+    prime_seconds: int = LIVE_PRIME_SECONDS,
 ) -> dict[str, Any]:
     """Return what became of one live answer, asked for when all of its prime was heard."""
     rate = example.clip.sample_rate
-    prime = example.clip.samples[:, -LIVE_PRIME_SECONDS * rate :]
+    prime = example.clip.samples[:, -prime_seconds * rate :]
     # Another one each time, by a change far below hearing: nothing of it was heard before.
     prime = prime + np.random.default_rng(seed).normal(0, 1e-6, prime.shape).astype(np.float32)
     heard, asked_s, arrivals = asyncio.Event(), [0.0], list[tuple[int, float, bool]]()
@@ -212,13 +226,13 @@ async def _answered(
         "first_s": begun_s - asked_s[0],
         "late_s": [max(0.0, at - begun_s - (start - splice) / rate) for start, at, _ in arrivals],
         "underruns": sum(underrun for _, _, underrun in arrivals),
-        "thinned": _thinned(take.plan, seconds),
+        "thinned": _thinned(take.plan, seconds, prime_seconds),
     }
 
 
-def _thinned(plan: bridge_pb2.Plan, seconds: int) -> float:
+def _thinned(plan: bridge_pb2.Plan, seconds: int, prime_seconds: int) -> float:
     """Return which share of an answer was made with fewer passes than its plan asks for."""
-    first, end = (MODEL_RATE * at for at in (LIVE_PRIME_SECONDS, LIVE_PRIME_SECONDS + seconds))
+    first, end = (MODEL_RATE * at for at in (prime_seconds, prime_seconds + seconds))
     ends = [*(change.from_sample for change in plan.changes[1:]), end]
     less = [
         max(0, min(after, end) - max(first, change.from_sample))
@@ -226,6 +240,39 @@ def _thinned(plan: bridge_pb2.Plan, seconds: int) -> float:
         if change.passes < plan.passes
     ]
     return sum(less) / (end - first)
+
+
+def _first(example: Example, model: Path | None, box: TimeBox, say: Steps) -> dict[str, Any]:
+    """Return how soon the first audio is there, with and without the prime streamed before."""
+    del box
+    found: dict[str, Any] = {}
+    for load in ("idle", "one core busy"):
+        rows: dict[str, list[float]] = defaultdict(list)
+        with (
+            busy_core() if load != "idle" else nullcontext(),
+            serving(model) as server,
+            Client(server.address) as client,
+        ):
+            for number in range(FIRST_REPEATS):
+                say(f"first: {load}, {number + 1} of {FIRST_REPEATS}")
+                asked = unheard_request(example, FIRST_SECONDS * example.clip.sample_rate, number)
+                rows["sent at once"].append(client.render(asked).blocks[0].seconds)
+                answered = _answered(
+                    server,
+                    example,
+                    seconds=FIRST_SECONDS,
+                    seed=FIRST_REPEATS + number,
+                    paced=False,
+                    prime_seconds=PRIME_SECONDS,
+                )
+                rows["streamed before"].append(asyncio.run(answered)["first_s"])
+        for way, seconds in rows.items():
+            found[f"{load}, {way}"] = {
+                "p50_ms": 1000 * float(np.median(seconds)),
+                "longest_ms": 1000 * max(seconds),
+                "repeats": len(seconds),
+            }
+    return found
 
 
 def _long(example: Example, model: Path | None, box: TimeBox, say: Steps) -> dict[str, Any]:
@@ -250,6 +297,7 @@ _PARTS: Final[dict[str, Callable[..., dict[str, Any]]]] = {
     "stages": _stages,
     "whole": _whole,
     "live": _live,
+    "first": _first,
     "long": _long,
 }
 
@@ -289,6 +337,14 @@ def _live_lines(found: dict[str, Any]) -> list[str]:
     return lines
 
 
+def _first_lines(found: dict[str, Any]) -> list[str]:
+    return [
+        f"first audio, {name}: p50 {row['p50_ms']:.0f} ms, at most {row['longest_ms']:.0f} ms, "
+        f"{row['repeats']} times"
+        for name, row in found.items()
+    ]
+
+
 def _long_lines(found: dict[str, Any]) -> list[str]:
     return [
         f"{length}: {row['rtf']:.2f}x, after the first audio {row['rtf_after_first']:.2f}x, "
@@ -301,6 +357,7 @@ _TEXTS: Final = {
     "stages": stages.lines_of,
     "whole": _whole_lines,
     "live": _live_lines,
+    "first": _first_lines,
     "long": _long_lines,
 }
 

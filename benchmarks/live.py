@@ -1,8 +1,8 @@
 """Measures live hand-overs: bar after bar, each made from what sounded up to a lead before it.
 
     python benchmarks/live.py [--handovers 50] [--virtual 1000] [--sessions 1 2 4]
-                              [--loads idle busy] [--lead-ms 800] [--workers 0] [--share 0.75]
-                              [--sound] [--json FILE] [--replay FILE]
+                              [--loads idle busy] [--lead-ms 800] [--workers 0] [--threads 0]
+                              [--share 0.75] [--sound] [--json FILE] [--replay FILE]
 
 Sessions play endless loops at 120 bpm, 4/4, 48 kHz stereo, in periods of 1024, with the default
 plan; a musician plays along at a quarter of the level. First so many hand-overs of each session
@@ -16,7 +16,8 @@ the machine could not carry it, is counted and not played; on the virtual clock 
 `gaps` are samples of an answer that were missing when they were due, `late` blocks that came after
 they were due, `error` the samples by which hand-overs missed their bar lines. `lead` is how long
 before the bar line the last input was needed, `slack` how much earlier than needed the answer was
-there. `thinned` is the share of chunks with fewer passes than asked. A bar is `silent` below -60
+there. `thinned` is the share of chunks with fewer passes than asked, `cores` how many cores the
+server and its model's processes kept busy. A bar is `silent` below -60
 dBFS, and a `copy` if it correlates over 0.95 with the bar before it, shifted by up to 10 ms.
 """
 
@@ -28,6 +29,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
@@ -36,6 +38,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import psutil
 import soxr
 from live_clock import HollowGenerator, Recorder, Replayer, Times, VirtualLoop
 from live_host import RATE, Seen, Setting, play_paced, play_virtual
@@ -45,17 +48,20 @@ from rich.table import Table
 from bridge.admission import EngineLimits
 from bridge.app import running
 from bridge.app.door import shipped_model
+from bridge.app.limits import calls_at_once
 from bridge.app.places import end_model, placed
 from bridge.commands.demo import load_example
 from bridge.config import ServerConfig, private_config
 from bridge.engine import Engine
 from bridge.live_setup import Margins
-from bridge.ports import Audio, ModelInfo, Mono
+from bridge.model_info import ModelInfo
+from bridge.ports import Audio, Mono
 from bridge.ports import Generator as ModelGenerator
 from bridge.store import TakeStore
 
-MAX_LIVE: Final = 16
+MAX_LIVE: Final = ServerConfig().max_live
 THROUGH: Final = 0.25
+CORES: Final = len(os.sched_getaffinity(0))
 COLUMNS: Final = (
     "load",
     "clock",
@@ -72,6 +78,7 @@ COLUMNS: Final = (
     "slack_p1_ms",
     "slack_p50_ms",
     "thinned",
+    "cores",
     "silent",
     "copies",
     "listened",
@@ -86,11 +93,14 @@ class Recorded:
         times: Of the model's calls, by kind.
         info: Of the model.
         thinned_chunks: Given fewer passes than asked.
+        cores: Seconds that all processors worked for the server, in a second; None on a
+            virtual clock.
     """
 
     times: Times
     info: ModelInfo
     thinned_chunks: int
+    cores: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,12 +110,23 @@ class Served:
     Attributes:
         model: Folder of weights; None: the shipped ones.
         workers: Processes that hold the model; 0: the server's own.
+        threads: Calls of the model at once in the server's own; 0: as a server has by itself.
         share: Of the machine that live music may take; 0: no session is refused.
     """
 
     model: Path | None
     workers: int
+    threads: int
     share: float
+
+    def config(self, spool: Path) -> ServerConfig:
+        """Return it as a server is told."""
+        return replace(
+            private_config(spool),
+            workers=self.workers,
+            threads=self.threads,
+            live_share=self.share,
+        )
 
 
 def main(given: Sequence[str] | None = None) -> int:
@@ -135,7 +156,7 @@ def main(given: Sequence[str] | None = None) -> int:
                 rows.append(facts | {"clock": "virtual"} | _row(arguments, seen, virtual))
             _show(rows[-2:])
     report = {
-        "machine": {"cores": len(os.sched_getaffinity(0)), "load_average": os.getloadavg()},
+        "machine": {"cores": CORES, "load_average": os.getloadavg()},
         "asked": {name: str(value) for name, value in vars(arguments).items()},
         "rows": rows,
         "times": kept,
@@ -156,6 +177,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--fade-ms", type=float, default=20.0, help="(%(default)s)")
     parser.add_argument("--reserve-ms", type=float, default=250.0, help="(%(default)s)")
     parser.add_argument("--workers", type=int, default=0, help="processes of the model (0: none)")
+    parser.add_argument("--threads", type=int, default=0, help="model calls at once (0: by itself)")
     parser.add_argument(
         "--share", type=float, default=ServerConfig().live_share, help="0: none is refused"
     )
@@ -200,7 +222,7 @@ def _paced(
     with tempfile.TemporaryDirectory() as folder:
         context = multiprocessing.get_context("spawn")
         here, there = context.Pipe()
-        served = Served(model=arguments.model, workers=arguments.workers, share=arguments.share)
+        served = _served(arguments)
         server = context.Process(target=_serve, args=(there, Path(folder), served))
         server.start()
         try:
@@ -211,12 +233,18 @@ def _paced(
             server.join()
 
 
-def _serve(pipe: Connection, spool: Path, served: Served) -> None:
-    recorders: list[Recorder] = []
-    config = replace(
-        private_config(spool), max_live=MAX_LIVE, workers=served.workers, live_share=served.share
+def _served(arguments: argparse.Namespace) -> Served:
+    return Served(
+        model=arguments.model,
+        workers=arguments.workers,
+        threads=arguments.threads,
+        share=arguments.share,
     )
 
+
+def _serve(pipe: Connection, spool: Path, served: Served) -> None:
+    recorders: list[Recorder] = []
+    config = served.config(spool)
     model = placed(config, shipped_model(served.model))()
 
     def load() -> Recorder:
@@ -227,15 +255,27 @@ def _serve(pipe: Connection, spool: Path, served: Served) -> None:
         async with running(config, load) as app:
             await app.serve()
             recorders[0].times.clear()
+            begun_s, worked_s = time.monotonic(), _worked_s()
             pipe.send(app.address)
             await asyncio.to_thread(pipe.recv)
-            engine = app.engine()
-            thinned = engine.stats().thinned_chunks
-            times = dict(recorders[0].times)
-            pipe.send(Recorded(times=times, info=engine.info, thinned_chunks=thinned))
+            engine, spent_s = app.engine(), time.monotonic() - begun_s
+            made = Recorded(
+                times=dict(recorders[0].times),
+                info=engine.info,
+                thinned_chunks=engine.stats().thinned_chunks,
+                cores=round((_worked_s() - worked_s) / spent_s, 2),
+            )
+            pipe.send(made)
 
     asyncio.run(serve())
     end_model(model)
+
+
+def _worked_s() -> float:
+    """Return how long all processors have worked for this process and its model's."""
+    own = psutil.Process()
+    times = [one.cpu_times() for one in (own, *own.children(recursive=True))]
+    return sum(one.user + one.system for one in times)
 
 
 def _virtual(
@@ -245,6 +285,7 @@ def _virtual(
     settings = [_setting(arguments, each, number) for number in range(sessions)]
     replayer = Replayer(_model(arguments, recorded), recorded.times, seed=sessions)
     counted = Recorder(replayer)
+    lanes = calls_at_once(_served(arguments).config(Path()), CORES)
     loop = VirtualLoop(replayer.spent)
 
     async def play(folder: Path) -> tuple[list[Seen], int]:
@@ -252,7 +293,7 @@ def _virtual(
             counted,
             store=TakeStore(folder),
             clock=loop.time,
-            limits=EngineLimits(max_live=MAX_LIVE, calls_at_once=max(1, arguments.workers)),
+            limits=EngineLimits(max_live=MAX_LIVE, calls_at_once=lanes),
         )
         tasks = []
         for number, setting in enumerate(settings):
@@ -301,6 +342,7 @@ def _row(arguments: argparse.Namespace, seen: list[Seen], recorded: Recorded) ->
         "slack_p1_ms": at(slack_ms, 1),
         "slack_p50_ms": at(slack_ms, 50),
         "thinned": round(recorded.thinned_chunks / max(1, chunks), 4),
+        "cores": recorded.cores,
         "silent": sum(one.silent for one in seen),
         "copies": sum(one.copies for one in seen),
         "listened": sum(one.checked for one in seen),
