@@ -145,5 +145,5 @@ def advice_on(fidelity: float) -> str:
         return ""
     return (
         f"this sound is outside what the model knows: its codec keeps {fidelity:.2f} of 1, "
-        f"below {LOW_FIDELITY:g} the result may not sound like the recording"
+        f"below {LOW_FIDELITY:g} what is made anew may not sound like the recording"
     )
