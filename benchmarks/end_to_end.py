@@ -2,8 +2,8 @@
 
     python benchmarks/end_to_end.py [--repeats 5] [--seconds 180] [--json] [--model DIR]
 
-For each length asked (4 bars, 10 s; 48 kHz stereo after an 8 s prime) it reports, idle and beside
-a process that keeps one core busy: RTF (seconds of audio / seconds from the last request byte sent
+For each length asked (4 bars and 10 s with notes told, 10 s free; 48 kHz stereo after an 8 s prime)
+it reports, idle and beside a process that keeps one core busy: RTF (seconds of audio / seconds from the last request byte sent
 to the last audio byte received; higher is faster, 1 is real time), first audio, cancel to idle,
 peak memory of the server with its children, and cold start to SERVING. Every request has its own
 seed and its own prime (a change far below hearing), so no cache can help. Each figure is measured
@@ -18,7 +18,7 @@ import time
 from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import closing, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -39,10 +39,12 @@ from serving import (
 
 from bridge.client import Client
 from bridge.commands.demo import Example, load_example
-from bridge.ports import Plan, Quality
+from bridge.ports import Conditions, Plan, Quality
 from bridge.request import AudioBlock
 
-LENGTHS: Final = ("4 bars", "10 s")
+FREE: Final = "10 s free"
+"""No notes told: the prime's own beats go on."""
+LENGTHS: Final = ("4 bars", "10 s", FREE)
 WATCH_SECONDS: Final = 1.5
 """How long a cancelled server is watched; it must have come to rest before."""
 LOOK_SECONDS: Final = 0.004
@@ -157,6 +159,8 @@ def _measure(
 def _rendered(client: Client, example: Example, length: str, seed: int) -> tuple[float, float]:
     """Return the RTF of one render, and its first audio in milliseconds."""
     request = unheard_request(example, _num_samples(example, length), seed)
+    if length == FREE:
+        request = replace(request, conditions=Conditions())
     result = client.render(request)
     seconds = result.audio.shape[1] / request.sample_rate
     return seconds / result.blocks[-1].seconds, 1000 * result.blocks[0].seconds
@@ -234,10 +238,10 @@ def _as_text(report: dict[str, Any]) -> str:
     lines = [
         f"{machine['cores']} cores, load average {machine['load_before'][0]:.1f}, "
         f"{machine['memory_mb']} MiB; p95: 95 % are not worse",
-        f"{'load':15}{'length':8}{'figure':20}{'median':>10}{'p95':>10}{'n':>4}  budget",
+        f"{'load':15}{'length':10}{'figure':20}{'median':>10}{'p95':>10}{'n':>4}  budget",
     ]
     lines += [
-        f"{row['load']:15}{row['length']:8}{row['figure']:20}"
+        f"{row['load']:15}{row['length']:10}{row['figure']:20}"
         f"{row['median']:>10.2f}{row['p95']:>10.2f}{len(row['values']):>4}  {row['budget']}"
         for row in report["rows"]
     ]
