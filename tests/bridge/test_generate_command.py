@@ -119,6 +119,26 @@ def test_what_cannot_be_made_is_refused_in_the_user_s_units(command, tmp_path):
     assert (code, "there is no file" in told) == (EXIT_REFUSED, True)
 
 
+def test_a_blend_of_artists_reaches_the_model_and_stays_with_the_codes(command, tmp_path):
+    path = tmp_path / "a.safetensors"
+    code, told = command(
+        "generate", "--seconds", SECONDS, "--levels", 2, "--blend", "#3/#1=0.5", "--blend", "#2=2",
+        "--codes", path, "--out", tmp_path / "a.wav",
+    )  # fmt: skip
+    assert code == 0, told
+    assert read_codes(path).facts["conditions"]["blend"] == [
+        {"artist": "#3", "genre": "#1", "weight": 0.5},
+        {"artist": "#2", "genre": None, "weight": 2.0},
+    ]
+
+
+@pytest.mark.parametrize("text", ["#3", "=1", "#3/=1", "#3=loud"])
+def test_a_blend_that_cannot_be_read_is_refused(text, capsys):
+    with pytest.raises(SystemExit):
+        main(["generate", "--seconds", "1", "--out", "a.wav", "--blend", text])
+    assert "is not ARTIST[/GENRE]=WEIGHT" in capsys.readouterr().err
+
+
 def test_a_model_that_was_not_imported_or_named_is_said(tmp_path, capsys):
     shared = ("--seconds", "1", "--out", str(tmp_path / "a.wav"), "--models", str(tmp_path))
     assert main(["generate", *shared, "--model", "5b"]) == EXIT_REFUSED

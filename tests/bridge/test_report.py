@@ -4,6 +4,7 @@ import json
 import struct
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from bridge import report, report_picture
 from bridge.errors import NotFoundError
 from bridge.figures import FIGURES
-from bridge.ports import Note
+from bridge.ports import Note, TimedWord
 
 RATE = 48_000
 CANDIDATES = [report.CONTINUATION, report.REPEATED, report.SYNTH]
@@ -107,10 +108,10 @@ def test_the_peak_counts_children():
 
 
 def test_the_picture_is_a_png_that_shows_what_was_made(tmp_path, candidates, scene, table):
-    def drawn(result):
+    def drawn(result, shown=scene):
         joined = np.concatenate([scene.prime, result], axis=1)
         path = tmp_path / "report.png"
-        report_picture.write_picture(path, joined, {report.SYNTH: result}, scene, table)
+        report_picture.write_picture(path, joined, {report.SYNTH: result}, shown, table)
         return path.read_bytes()
 
     audio = candidates[report.SYNTH]
@@ -119,3 +120,7 @@ def test_the_picture_is_a_png_that_shows_what_was_made(tmp_path, candidates, sce
     size = tuple(int(inch * report_picture.DOTS_PER_INCH) for inch in report_picture.INCHES)
     assert struct.unpack(">II", data[16:24]) == size
     assert drawn(np.zeros_like(audio)) != data
+    start = scene.splice_sample + RATE // 2
+    sung = TimedWord(text="oh", line=0, start_sample=start, end_sample=start + RATE // 2)
+    assert drawn(audio, replace(scene, words=(sung,))) != data
+    assert drawn(audio) == data
