@@ -24,7 +24,7 @@ from model.conditioning.cues import (
 from model.conditioning.roll import DRUM_PROGRAM, HIT_KINDS, UNNAMED_PROGRAM
 from model.config import ComposerConfig
 from model.streaming import StackState
-from model.transformer import Transformer
+from model.transformer import Running, Transformer
 
 PITCHES = 128
 OFF, STRUCK, HELD = 0, 1, 2
@@ -40,6 +40,9 @@ PITCHWISE_GAIN = 8.0
 """What a pitch is told of itself counts so much from the start of training on."""
 FEATURES = 3 * PITCHES + 1
 """How likely each pitch sounds, whether it is struck, whether it is held, and: heard or sure."""
+
+_TELLING = [GOAL.start, ECHO.start]
+"""The cues that are 0 where no pitch is told anything of itself."""
 
 Steps = Float32[np.ndarray, "steps features"]
 Score = Int8[np.ndarray, "steps pitches"]
@@ -73,29 +76,38 @@ class Composer(nn.Module):
         entered = self.enter(steps) + self.cue(cues) + self.positions
         return self._scores(self.transformer(entered), cues)
 
-    def go_on(
-        self,
-        steps: Float[Tensor, "batch steps features"],
-        cues: Float[Tensor, "batch steps cues"],
-        memory: StackState = (),
-    ) -> tuple[Float[Tensor, "batch pitches states"], StackState]:
-        """Return scores for the step after the last, and the memory for it.
+    def upon(self, memory: StackState, *, batch: int, steps: int) -> Running:
+        """Return the stack at work after what is remembered, with room for more steps.
 
         Raises:
             ValueError: More steps than the window has left.
         """
-        memory = memory or self.transformer.start(len(steps))
-        first = memory[0].current.shape[1]
-        positions = self.positions[first : first + steps.shape[1]]
+        return Running(self.transformer, memory or self.transformer.start(batch), steps)
+
+    def go_on(
+        self,
+        steps: Float[Tensor, "batch steps features"],
+        cues: Float[Tensor, "batch steps cues"],
+        past: Running,
+    ) -> Float[Tensor, "batch pitches states"]:
+        """Return scores for the step after the last, which later calls see."""
+        positions = self.positions[past.seen : past.seen + steps.shape[1]]
         x = self.enter(steps) + self.cue(cues) + positions
-        hidden, memory = self.transformer.advance(x, memory)
-        return self._scores(hidden[:, -1], cues[:, -1]), memory
+        hidden, told = past.go_on(x)[:, -1], cues[:, -1]
+        # Where nobody tells of pitches, what each is told of itself adds nothing.
+        if not bool(told[:, _TELLING].any()):
+            return self._of_all(hidden)
+        return self._scores(hidden, told)
 
     def _scores(
         self, hidden: Float[Tensor, "*axes width"], cues: Float[Tensor, "*axes cues"]
     ) -> Float[Tensor, "*axes pitches states"]:
-        scores = self.leave(self.norm(hidden)).unflatten(-1, (PITCHES, STATES))
-        return scores + PITCHWISE_GAIN * self.pitchwise(_told_of_pitches(cues))
+        return self._of_all(hidden) + PITCHWISE_GAIN * self.pitchwise(_told_of_pitches(cues))
+
+    def _of_all(
+        self, hidden: Float[Tensor, "*axes width"]
+    ) -> Float[Tensor, "*axes pitches states"]:
+        return self.leave(self.norm(hidden)).unflatten(-1, (PITCHES, STATES))
 
 
 def _told_of_pitches(

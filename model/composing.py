@@ -55,7 +55,8 @@ from model.grid import Grid
 from model.listener import SOUNDING
 from model.state import Composed, TimelineState
 from model.streaming import StackState
-from model.striking import as_dense, as_usual, choice, come_back, in_key
+from model.striking import USUAL_STEPS, as_dense, as_usual, choice, come_back, in_key, key_of
+from model.transformer import Running
 from model.values import Echo, Known, Mono, SamplingPlan
 
 SURELY_HEARD = 0.5
@@ -146,15 +147,15 @@ class Composing:
         self, state: TimelineState, first: int, last: int, plan: SamplingPlan
     ) -> tuple[Score, Composed]:
         score = np.zeros((last - first, PITCHES), np.int8)
-        features = self._past(state, first, self._window)
-        scores, composed = self._caught_up(state, first, plan.guidance)
-        cues, memory = self._cues(state, first, last, composed.goal), composed.memory
-        usual, tonal = self._onsets_a_step(state), self._prime(state, first)
+        features = self._past(state, first, min(self._window, USUAL_STEPS))
+        scores, composed, past = self._caught_up(state, first, last - first - 1, plan.guidance)
+        cues = self._cues(state, first, last, composed.goal)
+        usual, key = self._onsets_a_step(state), key_of(self._prime(state, first))
         denser = self._denser(state.known, np.arange(first, last), usual)
         for index in range(len(score)):
             chances = np.asarray((scores / plan.temperature).double().softmax(-1))
             sounding = features[-1, :PITCHES] >= SURELY_HEARD
-            chances = in_key(chances, tonal)
+            chances = in_key(chances, key)
             if np.isnan(denser[index]):
                 factor = as_usual(features, usual) if state.known.pulse is None else 1.0
             else:
@@ -165,8 +166,7 @@ class Composing:
             new = sure(score[index : index + 1])
             features = np.concatenate([features, new])
             if index + 1 < len(score):
-                cue = cues[index + 1 : index + 2]
-                scores, memory = self._read(new, cue, memory, plan.guidance)
+                scores = self._read(new, cues[index + 1 : index + 2], past, plan.guidance)
         return score, composed
 
     def _prime(self, state: TimelineState, first: int) -> Steps:
@@ -180,9 +180,11 @@ class Composing:
         return self._past(state, first if span is None else self._step_at(span[0]), TONAL_STEPS)
 
     def _caught_up(
-        self, state: TimelineState, first: int, guidance: float
-    ) -> tuple[Scores, Composed]:
+        self, state: TimelineState, first: int, more: int, guidance: float
+    ) -> tuple[Scores, Composed, Running]:
         """Return scores for a step, and what the stack remembers of those before it.
+
+        With it comes the stack itself, with room for `more` steps.
 
         The stack reads the window before its start at once, then each chunk's
         steps as the chunk is over: the same whether some of it is remembered.
@@ -199,30 +201,29 @@ class Composing:
             seen = spans[-1][1]
             spans.append((seen, min(first, self._chunk_after(seen))))
         scores = torch.zeros(PITCHES, STATES)
+        room = sum(end - begin for begin, end in spans) + more
+        past = self._composer.upon(memory, batch=1 if guidance == 1 else 2, steps=room)
         for begin, end in spans:
-            past = self._past(state, end, end - begin)
+            steps = self._past(state, end, end - begin)
             cues = self._cues(state, begin + 1, end + 1, goal)
-            scores, memory = self._read(past, cues, memory, guidance)
-        return scores, Composed(
-            start=start, seen=first, memory=memory, guidance=guidance, goal=goal
-        )
+            scores = self._read(steps, cues, past, guidance)
+        memory = past.state()
+        composed = Composed(start=start, seen=first, memory=memory, guidance=guidance, goal=goal)
+        return scores, composed, past
 
-    def _read(
-        self, steps: Steps, cues: Cues, memory: StackState, guidance: float
-    ) -> tuple[Scores, StackState]:
+    def _read(self, steps: Steps, cues: Cues, past: Running, guidance: float) -> Scores:
         """Return scores for the step after, away from those of who was told the metre alone.
 
         The metre is no wish: led away from music without one, every line would be struck.
         """
         read, told = torch.as_tensor(steps)[None], torch.as_tensor(cues)[None]
         if guidance == 1:
-            scores, memory = self._composer.go_on(read, told, memory)
-            return scores[0], memory
+            return self._composer.go_on(read, told, past)[0]
         untold = torch.zeros_like(told)
         untold[..., METRE] = told[..., METRE]
         both = torch.cat([told, untold])
-        scores, memory = self._composer.go_on(read.expand(2, -1, -1), both, memory)
-        return scores[1] + guidance * (scores[0] - scores[1]), memory
+        scores = self._composer.go_on(read.expand(2, -1, -1), both, past)
+        return scores[1] + guidance * (scores[0] - scores[1])
 
     def _window_start(self, state: TimelineState, first: int) -> int:
         """Return where the window of a step began: it is renewed at fixed steps of the grid."""

@@ -16,6 +16,7 @@ from model.memo import Memo, digest
 from model.noise import choose, uniform
 from model.sampler import chances
 from model.state import Codes, TimelineState
+from model.transformer import Running
 from model.values import Known, SamplingPlan, nothing_known
 
 Shown = Bool[np.ndarray, " frames"]
@@ -51,7 +52,8 @@ class FastSampler:
     @torch.no_grad()
     def remember(self, state: TimelineState, codes: Codes) -> TimelineState:
         """Return the state whose memory holds one more finished chunk."""
-        return self._remembering(state, codes, self._conditions(state, state.known))
+        conditions = self._conditions(state, state.known)
+        return self._remembering(state, codes, conditions, self._upon(state))
 
     @torch.no_grad()
     def step(self, state: TimelineState, plan: SamplingPlan) -> TimelineState:
@@ -61,28 +63,29 @@ class FastSampler:
         codes = np.zeros(frames, np.int16)
         codes[: len(heard)] = heard
         shown = np.arange(frames) < len(heard)
-        memory = state.memory or self._student.transformer.start(1)
+        past = self._upon(state)
         passes, lean = self.passes(plan), self._loudness.lean(state)
         for turn in range(passes):
             now = self._decided(turn, passes) & ~shown
             if now.any():
                 seen = _row(codes), torch.as_tensor(shown)[None]
                 wanted = torch.as_tensor(now)
-                logits = self._student.look(*seen, conditions, memory, wanted=wanted)
+                logits = self._student.look(*seen, conditions, past, wanted=wanted)
                 if plan.guidance != 1:
                     # The past was remembered as it was told: what leads away is this chunk's.
                     untold = self._conditions(state, _untold(state.known))
-                    free = self._student.look(*seen, untold, memory, wanted=wanted)
+                    free = self._student.look(*seen, untold, past, wanted=wanted)
                     logits = free + plan.guidance * (logits - free)
                 draws = self._draws(state, plan, turn)[now]
                 codes[now] = choose(chances(logits[0] + lean, plan), draws)
                 shown |= now
-        after = self._remembering(state, codes, conditions)
+        after = self._remembering(state, codes, conditions, past)
         return replace(after, codes=np.concatenate([state.codes, codes[len(heard) :]]))
 
     def _decided(self, turn: int, passes: int) -> Shown:
-        place = np.arange(self._grid.chunk_frames) % self._config.group_frames
-        return np.isin(place, self._config.decided(turn, passes))
+        group = np.zeros(self._config.group_frames, bool)
+        group[list(self._config.decided(turn, passes))] = True
+        return np.tile(group, self._grid.chunk_frames // len(group))
 
     def _draws(
         self, state: TimelineState, plan: SamplingPlan, turn: int
@@ -98,11 +101,13 @@ class FastSampler:
         )
 
     def _remembering(
-        self, state: TimelineState, codes: Codes, conditions: Conditions
+        self, state: TimelineState, codes: Codes, conditions: Conditions, past: Running
     ) -> TimelineState:
-        memory = state.memory or self._student.transformer.start(1)
-        memory = self._student.remember(_row(codes), conditions, memory)
+        memory = self._student.remember(_row(codes), conditions, past)
         return replace(state, memory=memory, remembered_chunks=state.remembered_chunks + 1)
+
+    def _upon(self, state: TimelineState) -> Running:
+        return self._student.upon(state.memory or self._student.transformer.start(1))
 
     def _conditions(self, state: TimelineState, known: Known) -> Conditions:
         """Return the conditions of the chunk to come."""

@@ -30,10 +30,14 @@ class LayerState:
 
         A complete row joins `rows`, of which the last `keep_rows` are kept.
         """
-        current = torch.cat([self.current, pairs], dim=1)
+        # What is joined to nothing is not copied: rows are long, and never written again.
+        begun = self.current.shape[1]
+        current = torch.cat([self.current, pairs], dim=1) if begun else pairs.contiguous()
         if current.shape[1] < row_frames:
             return LayerState(self.rows, current)
-        rows = torch.cat([self.rows, current.unsqueeze(1)], dim=1)[:, -keep_rows:]
+        before = self.rows[:, max(0, self.rows.shape[1] + 1 - keep_rows) :]
+        row = current.unsqueeze(1)
+        rows = torch.cat([before, row], dim=1) if before.shape[1] else row
         return LayerState(rows, current[:, :0])
 
 

@@ -25,6 +25,7 @@ KEY_FLOOR = 0.01
 KEY_RANGE = (0.05, 2.0)
 """A pitch class that never sounded is struck this much more rarely, the commonest more often."""
 Chances = Float64[np.ndarray, "pitches states"]
+Key = Float64[np.ndarray, " pitches"]
 
 
 def come_back(
@@ -35,6 +36,8 @@ def come_back(
     The share is the similarity squared, since the composer was told of it as well.
     """
     told, similarity = cues[ECHO].tolist()
+    if not told:
+        return chances
     share = told * similarity**2
     copied = np.zeros_like(chances)
     sounds, struck = cues[ECHO_SOUNDS] > 0, cues[ECHO_STRUCK] > 0
@@ -67,9 +70,18 @@ def as_usual(past: Steps, usual: float) -> float:
     return float(np.clip(usual * len(recent) / max(struck, 1e-9), LEAST_AS_USUAL, 1.0))
 
 
-def in_key(
-    chances: Chances, past: Float32[np.ndarray, "steps rows"]
-) -> Float64[np.ndarray, "pitches states"]:
+def key_of(past: Float32[np.ndarray, "steps rows"]) -> Key:
+    """Return how many times as often each pitch shall be struck, for how its class sounded."""
+    sounding = past[:, :PITCHES].sum(axis=0, dtype=np.float64)
+    sounding[:LOWEST_PITCH] = 0
+    classes = np.array([sounding[pitch::12].sum() for pitch in range(12)])
+    share = 12 * (classes / max(classes.sum(), 1e-9) + KEY_FLOOR)
+    weights = np.clip(share, *KEY_RANGE)[np.arange(PITCHES) % 12]
+    weights[:LOWEST_PITCH] = 1.0
+    return weights
+
+
+def in_key(chances: Chances, key: Key) -> Float64[np.ndarray, "pitches states"]:
     """Return chances that strike pitch classes as often as the past sounds them.
 
     Many unlikely pitches together make wrong notes likely, since each is drawn
@@ -77,13 +89,8 @@ def in_key(
     pieces, one draw each: chroma of 5.6 s composed correlated .84 with the
     prime's, without this .72.
     """
-    sounding = past[:, :PITCHES].sum(axis=0, dtype=np.float64)
-    sounding[:LOWEST_PITCH] = 0
-    classes = np.array([sounding[pitch::12].sum() for pitch in range(12)])
-    share = 12 * (classes / max(classes.sum(), 1e-9) + KEY_FLOOR)
     weighted = chances.copy()
-    pitches = np.arange(LOWEST_PITCH, PITCHES)
-    weighted[pitches, STRUCK] *= np.clip(share, *KEY_RANGE)[pitches % 12]
+    weighted[:, STRUCK] *= key
     weighted /= weighted.sum(axis=1, keepdims=True)
     weighted[weighted < LEAST_CHANCE] = 0
     return weighted / weighted.sum(axis=1, keepdims=True)

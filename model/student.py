@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from model.conditioning.embeddings import FrameConditions, normalised
 from model.config import StudentConfig
 from model.streaming import StackState
-from model.transformer import Transformer
+from model.transformer import Running, Transformer
 
 Codes = Int[Tensor, "batch frames"]
 Activations = Float[Tensor, "batch groups width"]
@@ -56,9 +56,9 @@ class Student(nn.Module):
         flags = shown.unsqueeze(-1).to(latents.dtype)
         batch, groups = len(codes), codes.shape[1] // self.config.group_frames
         grouped = torch.cat([latents, flags], dim=-1).reshape(batch, groups, -1)
-        table = self.positions
-        index = torch.arange(groups, device=table.device) % len(table)
-        return self.enter(grouped) + table[index] + conditions
+        # Whole rows: each has its own place in the table.
+        placed = self.enter(grouped).unflatten(1, (-1, len(self.positions))) + self.positions
+        return placed.flatten(1, 2) + conditions
 
     def logits(self, hidden: Activations, wanted: Bool[Tensor, " frames"] | None = None) -> Scored:
         """Return scores by closeness to codebook rows, of all frames or of those wanted."""
@@ -75,21 +75,23 @@ class Student(nn.Module):
         masked = self.embed(codes, shown, conditions)
         return self.logits(self.transformer.against(clean, masked))
 
+    def upon(self, memory: StackState) -> Running:
+        """Return the stack at work on the chunk after those remembered."""
+        return Running(self.transformer, memory, self.config.transformer.row_frames())
+
     def look(
         self,
         codes: Codes,
         shown: Bool[Tensor, "batch frames"],
         conditions: Activations,
-        memory: StackState,
+        past: Running,
         wanted: Bool[Tensor, " frames"] | None = None,
     ) -> Scored:
         """Return scores of one chunk's frames, of all or of those wanted; nothing is remembered."""
-        x = self.embed(codes, shown, conditions)
-        hidden, _ = self.transformer.advance(x, memory, keep=False)
-        return self.logits(hidden, wanted)
+        return self.logits(past.look(self.embed(codes, shown, conditions)), wanted)
 
-    def remember(self, codes: Codes, conditions: Activations, memory: StackState) -> StackState:
+    def remember(self, codes: Codes, conditions: Activations, past: Running) -> StackState:
         """Return the memory after a finished chunk."""
         shown = torch.ones_like(codes, dtype=torch.bool)
-        _, memory = self.transformer.advance(self.embed(codes, shown, conditions), memory)
-        return memory
+        past.remember(self.embed(codes, shown, conditions))
+        return past.state()

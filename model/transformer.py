@@ -6,6 +6,8 @@ layers. `forward` takes aligned whole rows at once; `advance` continues from a
 state, frame by frame or row by row, with the same result.
 """
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
@@ -83,15 +85,14 @@ class Attention(nn.Module):
         mask: Tensor | None = None,
     ) -> Float[Tensor, "*batch frames inner"]:
         """Return the mix of values; `mask` is boolean (may see) or a float bias."""
-        keys, values = pairs.chunk(2, dim=-1)
+        keys, values = self._split(pairs, 2 * self.heads).chunk(2, dim=1)
         mixed = F.scaled_dot_product_attention(
-            self._split(queries), self._split(keys), self._split(values), attn_mask=mask
+            self._split(queries, self.heads), keys, values, attn_mask=mask
         )
         return mixed.transpose(1, 2).reshape(queries.shape)
 
-    def _split(self, x: Float[Tensor, "*batch frames inner"]) -> Heads:
-        flat = x.reshape(-1, x.shape[-2], self.heads, self.inner // self.heads)
-        return flat.transpose(1, 2)
+    def _split(self, x: Float[Tensor, "*batch frames any"], heads: int) -> Heads:
+        return x.reshape(-1, x.shape[-2], heads, self.inner // self.heads).transpose(1, 2)
 
     def forward(self, x: Activations, encoded: Encoded | None = None) -> Activations:
         """Return the mix over whole rows from the start of the grid."""
@@ -162,56 +163,6 @@ class Attention(nn.Module):
         mask = _causal(queries.shape[1], queries)[:, :seen]
         return self.attend(queries, own[:, :seen], mask)
 
-    def advance(
-        self, x: Activations, state: LayerState, *, keep: bool = True
-    ) -> tuple[Activations, LayerState]:
-        """Return the mix for the next frames of one row, and the state after them.
-
-        With `keep` false the state stays: a student looks before it decides.
-        """
-        queries, pairs = self.pairs(x)
-        start = state.current.shape[1]
-        own = torch.cat([state.current, pairs], dim=1)
-        advance = {"row": self._advance_row, "column": self._advance_column}
-        mixed = advance.get(self.kind, self._advance_previous)(queries, own, state, start)
-        after = state
-        if keep:
-            after = state.append(
-                pairs, row_frames=self.config.row_frames(), keep_rows=self._rows_kept()
-            )
-        return self.leave(mixed), after
-
-    def _rows_kept(self) -> int:
-        return {"row": 1, "previous": 1}.get(self.kind, self.config.rows)
-
-    def _advance_row(
-        self, queries: Queries, own: PairsSeen, state: LayerState, start: int
-    ) -> Queries:
-        del state
-        frames = queries.shape[1]
-        if frames == 1 or not self.config.causal_rows:
-            return self.attend(queries, own)
-        return self.attend(queries, own, _causal(start + frames, queries)[start:])
-
-    def _advance_column(
-        self, queries: Queries, own: PairsSeen, state: LayerState, start: int
-    ) -> Queries:
-        frames, rows = queries.shape[1], state.rows.shape[1]
-        column = state.rows[:, :, start : start + frames].transpose(1, 2)
-        seen = torch.cat([column, own[:, start:, None]], dim=2)
-        mask = None
-        if self.config.relative:
-            mask = self.row_distance[None, :, : rows + 1].flip(-1).unsqueeze(2)
-        return self.attend(queries.unsqueeze(2), seen, mask).squeeze(2)
-
-    def _advance_previous(
-        self, queries: Queries, own: PairsSeen, state: LayerState, start: int
-    ) -> Queries:
-        del own, start
-        if state.rows.shape[1] == 0:
-            return torch.zeros_like(queries)
-        return self.attend(queries, state.rows[:, -1])
-
 
 class Layer(nn.Module):
     """x + a + m, with a = attention(norm(x)) and m = mlp(norm(x + a))."""
@@ -231,13 +182,6 @@ class Layer(nn.Module):
     def forward(self, x: Activations, encoded: Encoded | None = None) -> Activations:
         """Return the layer's output over whole rows."""
         return self.finish(x, self.attention(self.before_attention(x), encoded))
-
-    def advance(
-        self, x: Activations, state: LayerState, *, keep: bool
-    ) -> tuple[Activations, LayerState]:
-        """Return the layer's output for the next frames of one row, and its state."""
-        attended, state = self.attention.advance(self.before_attention(x), state, keep=keep)
-        return self.finish(x, attended), state
 
 
 class Transformer(nn.Module):
@@ -295,14 +239,138 @@ class Transformer(nn.Module):
         Raises:
             ValueError: More frames than the row under way has room for.
         """
-        room = self.config.row_frames() - state[0].current.shape[1]
-        if x.shape[1] > room:
-            raise ValueError(f"{x.shape[1]} frames were given, the row has room for {room} frames")
-        after: list[LayerState] = []
-        for layer, past in zip(self.stack(), state, strict=True):
-            x, now = layer.advance(x, past, keep=keep)
-            after.append(now)
-        return x, tuple(after)
+        under_way = Running(self, state, x.shape[1])
+        made = under_way.go_on(x) if keep else under_way.look(x)
+        return made, under_way.state()
+
+
+class Running:
+    """A stack at work within the row under way, its past laid out once for many calls.
+
+    A student looks several times at the same past before it decides, a composer goes on
+    frame by frame. Scratch of one caller: sessions are `StackState`s.
+    """
+
+    def __init__(self, transformer: Transformer, state: StackState, frames: int) -> None:
+        """Lay out a past for `frames` more of the row.
+
+        Raises:
+            ValueError: More frames than the row under way has room for.
+        """
+        self.seen = state[0].current.shape[1]
+        """Frames of the row so far."""
+        room = transformer.config.row_frames() - self.seen
+        if frames > room:
+            raise ValueError(f"{frames} frames were given, the row has room for {room} frames")
+        self._config = transformer.config
+        self._layers = [
+            _AtWork(layer, past, frames)
+            for layer, past in zip(transformer.stack(), state, strict=True)
+        ]
+
+    def look(self, x: Activations) -> Activations:
+        """Return the output for the next frames, which are not seen later."""
+        return self._through(self._layers, x)
+
+    def go_on(self, x: Activations) -> Activations:
+        """Return the output for the next frames, which later ones see."""
+        made = self.look(x)
+        self._keep(x.shape[1])
+        return made
+
+    def remember(self, x: Activations) -> None:
+        """Let later frames see the next ones; of the last layer only what is seen is made."""
+        *before, last = self._layers
+        last.see(self._through(before, x))
+        self._keep(x.shape[1])
+
+    def state(self) -> StackState:
+        """Return what is remembered so far."""
+        return tuple(layer.state(self._config) for layer in self._layers)
+
+    def _through(self, layers: Sequence["_AtWork"], x: Activations) -> Activations:
+        frames = x.shape[1]
+        mask = None
+        if frames > 1 and self._config.causal_rows:
+            mask = _causal(self.seen + frames, x)[self.seen :]
+        for layer in layers:
+            x = layer.through(x, self.seen, mask)
+        return x
+
+    def _keep(self, frames: int) -> None:
+        self.seen += frames
+        for layer in self._layers:
+            layer.keep()
+
+
+class _AtWork:
+    """One layer of `Running`."""
+
+    def __init__(self, layer: Layer, past: LayerState, frames: int) -> None:
+        self._layer, self._attention, self._past = layer, layer.attention, past
+        self._first = past.current.shape[1]
+        self._last: Pairs = past.current[:, :0]
+        self._kept: list[Pairs] = []
+        self._bias: Tensor | None = None
+        kind = self._attention.kind
+        self._mixed = {"row": self._row, "column": self._column}.get(kind, self._previous)
+        if kind == "row":
+            self._room = _widened(past.current, frames)
+        elif kind == "column":
+            column = past.rows[:, :, self._first : self._first + frames].transpose(1, 2)
+            self._room = _widened(column, 1)
+            if self._attention.config.relative:
+                distances = self._attention.row_distance[None, :, : column.shape[2] + 1]
+                self._bias = distances.flip(-1).unsqueeze(2)
+
+    def through(self, x: Activations, seen: int, mask: Tensor | None) -> Activations:
+        """Return the layer's output for frames after those seen."""
+        mixed = self._mixed(self.see(x), self._last, seen, mask)
+        return self._layer.finish(x, self._attention.leave(mixed))
+
+    def see(self, x: Activations) -> Queries:
+        """Return the queries of frames, and hold their keys and values."""
+        queries, self._last = self._attention.pairs(self._layer.before_attention(x))
+        return queries
+
+    def keep(self) -> None:
+        """Keep the keys and values of the last frames."""
+        self._kept.append(self._last)
+
+    def state(self, config: TransformerConfig) -> LayerState:
+        """Return the past with the frames kept."""
+        if not self._kept:
+            return self._past
+        pairs = self._kept[0] if len(self._kept) == 1 else torch.cat(self._kept, dim=1)
+        kept = {"row": 1, "previous": 1}.get(self._attention.kind, config.rows)
+        return self._past.append(pairs, row_frames=config.row_frames(), keep_rows=kept)
+
+    def _row(self, queries: Queries, pairs: Pairs, seen: int, mask: Tensor | None) -> Queries:
+        if self._room.shape[1] > pairs.shape[1]:
+            self._room[:, seen : seen + pairs.shape[1]] = pairs
+            pairs = self._room[:, : seen + pairs.shape[1]]
+        return self._attention.attend(queries, pairs, mask)
+
+    def _column(self, queries: Queries, pairs: Pairs, seen: int, mask: Tensor | None) -> Queries:
+        del mask
+        first = seen - self._first
+        column = self._room[:, first : first + pairs.shape[1]]
+        column[:, :, -1] = pairs
+        return self._attention.attend(queries.unsqueeze(2), column, self._bias).squeeze(2)
+
+    def _previous(self, queries: Queries, pairs: Pairs, seen: int, mask: Tensor | None) -> Queries:
+        del pairs, seen, mask
+        if self._past.rows.shape[1] == 0:
+            return torch.zeros_like(queries)
+        return self._attention.attend(queries, self._past.rows[:, -1])
+
+
+def _widened(seen: Float[Tensor, "*axes seen pair"], more: int) -> Float[Tensor, "*axes room pair"]:
+    """Return a copy with room for more."""
+    *axes, length, pair = seen.shape
+    room = seen.new_empty(*axes, length + more, pair)
+    room[..., :length, :] = seen
+    return room
 
 
 def prefix_length(config: TransformerConfig) -> int:

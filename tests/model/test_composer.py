@@ -151,5 +151,7 @@ def test_a_step_read_alone_is_scored_as_in_the_whole_window(composer, cuts):
     cues = cues_of()
     whole, memory = composer(steps, cues), ()
     for first, last in pairwise((0, *cuts, window)):
-        made, memory = composer.go_on(steps[:, first:last], cues[:, first:last], memory)
+        past = composer.upon(memory, batch=len(steps), steps=last - first)
+        made = composer.go_on(steps[:, first:last], cues[:, first:last], past)
+        memory = past.state()
         torch.testing.assert_close(made, whole[:, last - 1], atol=1e-5, rtol=1e-5)

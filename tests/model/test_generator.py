@@ -172,7 +172,7 @@ def test_what_is_remembered_is_what_was_settled(generator):
         for chunk, codes in enumerate(state.codes.reshape(-1, 64).astype(np.int64)):
             inputs = generator._inputs.of_chunk(state.known, chunk)
             row = torch.as_tensor(codes)[None]
-            memory = student.remember(row, student.conditions(inputs), memory)
+            memory = student.remember(row, student.conditions(inputs), student.upon(memory))
     for ours, theirs in zip(state.memory, memory, strict=True):
         assert torch.equal(ours.rows, theirs.rows)
         assert ours.current.shape[1] == theirs.current.shape[1] == 0

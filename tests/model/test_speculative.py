@@ -32,7 +32,7 @@ def pair(generator):
             nothing,
             torch.zeros(1, 64, dtype=torch.bool),
             fast._conditions(state, state.known),
-            state.memory,
+            bundle.student.upon(state.memory),
         )[0, :FRAMES]
         prior = bundle.top
         conditions = prior.conditions(generator._inputs.of_chunk(state.known, chunk))

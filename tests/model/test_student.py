@@ -29,8 +29,9 @@ def streamed(student, codes, shown, conditions):
     for chunk in range(codes.shape[1] // FRAMES):
         frames = slice(chunk * FRAMES, (chunk + 1) * FRAMES)
         span = conditions[:, chunk * groups : (chunk + 1) * groups]
-        made.append(student.look(codes[:, frames], shown[:, frames], span, memory))
-        memory = student.remember(codes[:, frames], span, memory)
+        past = student.upon(memory)
+        made.append(student.look(codes[:, frames], shown[:, frames], span, past))
+        memory = student.remember(codes[:, frames], span, past)
     return torch.cat(made, dim=1)
 
 

@@ -8,7 +8,7 @@ import torch
 
 from model.config import TransformerConfig
 from model.errors import ConditionError
-from model.transformer import Transformer
+from model.transformer import Running, Transformer
 from tests.model.tiny import randomised
 
 ROW = 4
@@ -33,6 +33,12 @@ def streamed(stack, x, chunk):
 
 def inputs(rows, seed=1, batch=2):
     return torch.randn(batch, rows * ROW, BASE.width, generator=torch.Generator().manual_seed(seed))
+
+
+def assert_same_state(ours, theirs):
+    for one, other in zip(ours, theirs, strict=True):
+        assert torch.equal(one.rows, other.rows)
+        assert torch.equal(one.current, other.current)
 
 
 @pytest.mark.parametrize("pattern", [*[(kind,) for kind in KINDS], KINDS], ids="+".join)
@@ -100,6 +106,28 @@ def test_memory_stays_within_the_context_however_long_the_stream(keep_rows):
     assert kept == [1, keep_rows, 1]
     assert all(layer.current.shape[1] == 0 for layer in state)
     assert state[1].nbytes == 2 * keep_rows * ROW * 12 * 4
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_past_laid_out_once_serves_many_calls_as_a_new_one_serves_each(kind):
+    stack, x = stack_of(pattern=(kind,)), inputs(3)
+    _, past = streamed(stack, x[:, : 2 * ROW], ROW)
+    under_way, state = Running(stack, past, ROW), past
+    for frame in x[:, 2 * ROW :].split(1, dim=1):
+        under_way.look(frame + 1)
+        made = under_way.go_on(frame)
+        expected, state = stack.advance(frame, state)
+        assert torch.equal(made, expected)
+    assert_same_state(under_way.state(), state)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_only_remembered_is_remembered_as_what_is_gone_on_from(kind):
+    stack, x = stack_of(pattern=(kind,)), inputs(3)
+    _, past = streamed(stack, x[:, : 2 * ROW], ROW)
+    under_way = Running(stack, past, ROW)
+    under_way.remember(x[:, 2 * ROW :])
+    assert_same_state(under_way.state(), stack.advance(x[:, 2 * ROW :], past)[1])
 
 
 def test_a_student_s_rows_are_seen_whole_and_earlier_rows_as_finished():
