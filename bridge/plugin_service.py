@@ -9,6 +9,7 @@ import asyncio
 import logging
 import socket
 import struct
+import time
 import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
@@ -42,6 +43,9 @@ MAX_MIDI_MESSAGES: Final = 65_536
 """In one frame."""
 MAX_WAITING_MESSAGES: Final = 256
 HELLO_SECONDS: Final = 10.0
+LOADING_SECONDS: Final = 120.0
+"""A session that a plugin opens while the model is loading waits for it so long."""
+LOOK_SECONDS: Final = 0.1
 NAME: Final = "jukebox-bridge"
 _LENGTH: Final = struct.Struct("<I")
 
@@ -303,7 +307,7 @@ class _Session:
         for name in ("request_id", "model"):
             check_id(name, getattr(self._header, name))
         setup = setup_of(self._client_id, self._header)
-        session: LiveSession[Any] = LiveSession(self._engine(), setup)
+        session: LiveSession[Any] = LiveSession(await self._loaded(), setup)
         try:
             await session.open()
             await self._send(bridge_pb2.PluginEvent(live=opened(session, setup)))
@@ -315,6 +319,22 @@ class _Session:
                 await events.aclose()
         finally:
             await session.close()
+
+    async def _loaded(self) -> Engine[Any]:
+        """Return the engine, once the model is there: a server that was started again loads it.
+
+        Raises:
+            NotReadyError: It is not there in time.
+            StoppingError: The server goes away.
+        """
+        end_s = time.monotonic() + LOADING_SECONDS
+        while True:
+            try:
+                return self._engine()
+            except NotReadyError:
+                if time.monotonic() > end_s:
+                    raise
+            await asyncio.sleep(LOOK_SECONDS)
 
     async def _messages(self) -> AsyncIterator[bridge_pb2.LiveRequest]:
         while True:

@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import struct
+import threading
 from contextlib import closing
 from dataclasses import replace
 
@@ -112,6 +113,29 @@ def test_an_answer_comes_back_over_the_socket_and_can_be_kept(plugin, served):
     plugin.send(tag=bridge_pb2.TagTakeRequest(take_id=take_id, mark=bridge_pb2.MARK_KEPT))
     assert plugin.until("tagged").mark == bridge_pb2.MARK_KEPT
     assert served.engine.store.entry(take_id).verdict == "keep"
+
+
+def test_a_session_that_is_opened_while_the_model_loads_waits_for_it(tmp_path):
+    loading = threading.Event()
+
+    def load():
+        loading.wait(PATIENCE_SECONDS)
+        return CountingGenerator()
+
+    server = Served(replace(private_config(tmp_path / "spool"), plugin_port=0), load)
+    try:
+        with closing(Plugin(("127.0.0.1", server.app.plugin_port))) as plugin:
+            plugin.greet()
+            assert plugin.until("welcome").model == ""
+            plugin.send(live=header())
+            plugin.send(live=asked(5_000))
+            plugin.send(live=recorded(0, 5_000))
+            loading.set()
+            assert plugin.until("opened").anchor_sample == 0
+            assert plugin.until("render") is not None
+    finally:
+        loading.set()
+        server.stop()
 
 
 def test_a_failed_session_leaves_the_connection_for_the_next_one(plugin):
