@@ -19,6 +19,7 @@ from model.quantizer import Quantizer, restore_codebook, start_codebook, update_
 from model.shipped import SMALL_CODEC
 from model.training.loop import Figures, train
 from model.training.losses import relative_error, snr_db, spectral_terms
+from model.training.precision import autocast
 from model.training.stage import loop_of, stage_arguments, stage_parser
 
 COMMITMENT = 0.1
@@ -77,7 +78,7 @@ def step_of(
         nonlocal started
         started = started or _goes_on(level.quantizer, clips.batch * clips.samples / level.hop)
         audio = random_clips(examples, clips.batch, clips.samples, random)
-        with torch.autocast("cpu", torch.bfloat16), torch.set_grad_enabled(not clips.keep_codes):
+        with autocast(), torch.set_grad_enabled(not clips.keep_codes):
             latents = level.latents(audio)
         latents = latents.float()
         commitment, restarted = latents.new_zeros(()), 0
@@ -93,7 +94,7 @@ def step_of(
             restarted = update_codebook(
                 level.quantizer, latents, codes, random, threshold=min(1.0, RESTART_SHARE * usual)
             )
-        with torch.autocast("cpu", torch.bfloat16):
+        with autocast():
             made = level.render(quantised)
         made = made.float()
         terms = spectral_terms(made, audio)

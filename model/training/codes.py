@@ -18,6 +18,7 @@ from model.codec import Level
 from model.data.dataset import STEM_KINDS, Example, open_split, training_splits
 from model.shipped import SMALL_CODEC
 from model.training.loop import load_averaged
+from model.training.precision import autocast
 
 log = logging.getLogger(__name__)
 TOP = 2
@@ -94,7 +95,7 @@ def _stem_codes(
 @torch.no_grad()
 def _encode(level: Level, audio: Sequence[np.ndarray]) -> Int16[np.ndarray, "batch frames"]:
     batch = torch.as_tensor(np.stack([clip.astype(np.float32) / 32768 for clip in audio]))
-    with torch.autocast("cpu", torch.bfloat16):
+    with autocast():
         latents = level.latents(batch)
     return level.quantizer.encode(latents).numpy().astype(np.int16)
 

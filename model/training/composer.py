@@ -23,6 +23,7 @@ from model.listener import Listener
 from model.listening import STEP_SAMPLES
 from model.shipped import SMALL
 from model.training.loop import Figures, load_averaged, train
+from model.training.precision import autocast
 from model.training.stage import loop_of, stage_arguments, stage_parser
 from model.training.telling import KINDS, HeardExample, Stretch, hear_all, told_of
 
@@ -92,7 +93,7 @@ def random_rows(
 def loss_of(composer: Composer, rows: tuple[Tensor, Tensor, Tensor]) -> Tensor:
     """Return the loss in nats a step, all pitches together."""
     features, cues, states = rows
-    with torch.autocast("cpu", torch.bfloat16):
+    with autocast():
         scores = composer(features, cues)
     total = F.cross_entropy(scores.float().flatten(0, 2), states.flatten(), reduction="sum")
     return total / (len(features) * features.shape[1])

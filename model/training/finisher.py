@@ -25,6 +25,7 @@ from model.training.codes import TOP, CodedExample, open_coded_training
 from model.training.examples import Batch, Source, random_batch
 from model.training.loop import Figures, load_averaged, train
 from model.training.losses import band_energy_error, level_error, spectral_terms
+from model.training.precision import autocast
 from model.training.stage import loop_of, stage_arguments, stage_parser, trained_level
 
 CROP_FRAMES = 192
@@ -166,12 +167,12 @@ def draw(student: Student, batch: Batch, random: np.random.Generator) -> Tensor:
     place = torch.arange(batch.codes.shape[1]) % config.group_frames
     temperature = random.uniform(*DRAW_TEMPERATURES)
     codes, shown = batch.codes.clone(), torch.zeros_like(batch.codes, dtype=torch.bool)
-    with torch.autocast("cpu", torch.bfloat16):
+    with autocast():
         conditions = student.conditions(batch.inputs)
         clean = student.embed(batch.codes, torch.ones_like(shown), conditions)
     for turn in range(config.passes):
         now = torch.isin(place, torch.tensor(config.decided(turn, config.passes)))
-        with torch.autocast("cpu", torch.bfloat16):
+        with autocast():
             masked = student.embed(codes, shown, conditions)
             logits = student.logits(student.transformer.against(clean, masked))[:, now]
         chances = (logits.float() / temperature).softmax(-1).flatten(0, 1)
@@ -198,7 +199,7 @@ def step_of(
             crops = drawn_crops(student, examples, batch, numbers)
         else:
             crops = random_crops(examples, batch, numbers)
-        with torch.autocast("cpu", torch.bfloat16):
+        with autocast():
             heard = finisher.hear(crops.codes)
         truth = (crops.played[..., :PITCHES] > 0.1).float()
         hearing = F.binary_cross_entropy_with_logits(heard.float(), truth)
@@ -210,7 +211,7 @@ def step_of(
         if not drawn and torch.rand((), generator=random) < DISTURBED_SHARE:
             codes = disturbed(codes, random)
         first = int(torch.randint(100_000, (), generator=random))
-        with torch.autocast("cpu", torch.bfloat16):
+        with autocast():
             with torch.no_grad():
                 decoded = level.decode(codes)
             material = Material(

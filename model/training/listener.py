@@ -30,6 +30,7 @@ from model.listening import (
 )
 from model.shipped import SMALL
 from model.training.loop import Figures, train
+from model.training.precision import autocast
 from model.training.stage import loop_of, stage_arguments, stage_parser
 
 log = logging.getLogger(__name__)
@@ -112,7 +113,7 @@ def step_of(
             spectra.append(example.spectra[first : first + STEPS].astype(np.float32))
             scores.append(example.score[first : first + STEPS])
         heard = coloured(torch.as_tensor(np.stack(spectra)), random)
-        with torch.autocast("cpu", torch.bfloat16):
+        with autocast():
             logits = listener(heard)
         score = torch.as_tensor(np.stack(scores))
         truth = torch.stack([score > OFF, score == STRUCK], dim=-1).float()

@@ -19,6 +19,7 @@ from model.training.codec import random_clips
 from model.training.codes import TOP, CodedExample, open_coded_training
 from model.training.examples import GROUP, random_batch
 from model.training.loop import Figures, train
+from model.training.precision import autocast
 from model.training.stage import loop_of, stage_arguments, stage_parser, trained_level
 from model.upsampler import Upsampler
 
@@ -42,7 +43,7 @@ def top_step(
     def step(number: int, random: torch.Generator, spent: float) -> tuple[Tensor, Figures]:
         del number, random, spent
         made = random_batch(examples, batch, frames, codebook, numbers)
-        with torch.autocast("cpu", torch.bfloat16):
+        with autocast():
             start = prior.start_vector(made.inputs.artist, made.inputs.genre)
             logits = prior(made.codes, start, frame_conditions(prior, made.inputs))
         loss = F.cross_entropy(logits.float().flatten(0, 1), made.codes.flatten())
@@ -62,11 +63,11 @@ def upsampler_step(
     def step(number: int, random: torch.Generator, spent: float) -> tuple[Tensor, Figures]:
         del number, spent
         audio = random_clips(examples, batch, samples, random)
-        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        with torch.no_grad(), autocast():
             codes = lower.encode(audio)
             above = upper.encode(audio)
         labels = torch.zeros(batch, dtype=torch.long)
-        with torch.autocast("cpu", torch.bfloat16):
+        with autocast():
             start = upsampler.prior.start_vector(labels, labels.unsqueeze(1))
             logits = upsampler(codes, above, start)
         loss = F.cross_entropy(logits.float().flatten(0, 1), codes.flatten())

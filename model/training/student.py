@@ -24,6 +24,7 @@ from model.student import Student
 from model.training.codes import TOP, CodedExample, open_coded_training
 from model.training.examples import Batch, random_batch
 from model.training.loop import Figures, load_averaged, train
+from model.training.precision import autocast
 from model.training.prior import BITS, frame_conditions
 from model.training.stage import loop_of, stage_arguments, stage_parser, trained_level
 
@@ -89,7 +90,7 @@ def lesson(
     shown, prefix = shown_frames(
         config, len(codes), codes.shape[1] // config.chunk_frames(), random
     )
-    with torch.autocast("cpu", torch.bfloat16):
+    with autocast():
         logits = student(codes, shown, student.conditions(inputs))
     hidden = ~shown
     loss = F.cross_entropy(logits[hidden].float(), codes[hidden])
@@ -112,7 +113,7 @@ def distillation(
     if len(rows) == 0:
         return logits.new_zeros(())
     at = chunks * chunk_frames + prefix[rows, chunks]
-    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+    with torch.no_grad(), autocast():
         wanted = target()
     return F.kl_div(
         logits[rows, at].float().log_softmax(-1),
