@@ -59,7 +59,7 @@ LIVE_PRIME_SECONDS: Final = 4
 FIRST_REPEATS: Final = 12
 FIRST_SECONDS: Final = 2
 MODEL_RATE: Final = 44_100
-PASSES: Final = 3
+PASSES: Final = 2
 """The default, said, so that a take tells what is fewer."""
 LONG_SECONDS: Final = (10, 60, 600)
 BLOCK_SECONDS: Final = 0.02

@@ -103,6 +103,7 @@ SMALL = ModelConfig(
             relative=True,
             causal_rows=False,
         ),
+        passes=2,
         labels=SMALL_LABELS,
     ),
     finisher=FinisherConfig(),
