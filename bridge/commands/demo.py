@@ -1,8 +1,8 @@
-"""`jukebox-bridge demo`: continue the packaged example, and show what came of it."""
+"""`jukebox-bridge demo`: continue the packaged example, its notes told and freely; show both."""
 
 import argparse
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any, Final
@@ -23,6 +23,8 @@ from bridge.transport import TempoMap
 
 BARS: Final = 4
 DEFAULT_SEED: Final = 1
+FREE: Final = "free"
+"""The candidate that goes on from the recording alone."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,10 +48,13 @@ def run(arguments: argparse.Namespace, load: Load | None = None) -> int:
     with progress_bar("continuing the example by 4 bars") as bar:
         bar.stage("loading the model")
         with client_of(arguments, load) as client:
-            result = client.render(_continuation(example, arguments.seed), bar.show)
+            asked = _continuation(example, arguments.seed)
+            result = client.render(asked, bar.show)
+            bar.stage("once more, no notes told")
+            free = client.render(replace(asked, conditions=Conditions()), bar.show)
             peak_mb = report.peak_rss_mb()
         bar.stage("measuring, drawing, writing")
-        facts = _write(out, example, result, peak_mb)
+        facts = _write(out, example, (result, free), peak_mb)
     say(_as_text(out, facts))
     return 0
 
@@ -119,18 +124,21 @@ def _continuation(example: Example, seed: int) -> Continuation:
     )
 
 
-def _write(out: Path, example: Example, result: Result, peak_mb: float) -> dict[str, Any]:
-    """Return the facts of the report after all files are written."""
+def _write(
+    out: Path, example: Example, results: tuple[Result, Result], peak_mb: float
+) -> dict[str, Any]:
+    """Return the facts of the report after all files are written: notes told, and free."""
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise NotReadyError(f"--out is {out}, which cannot be made: {error.strerror}") from error
-    scene = example.scene
+    scene, (result, free) = example.scene, results
     joined = _joined(scene, result)
     _write_audio(out / "prime.wav", scene.prime, 0, scene, result)
     _write_audio(out / "continuation.wav", result.audio, scene.splice_sample, scene, result)
     _write_audio(out / "joined.wav", joined, 0, scene, result)
-    candidates = report.with_toys(result.audio, scene)
+    _write_audio(out / "free.wav", _joined(scene, free), 0, scene, free)
+    candidates = {**report.with_toys(result.audio, scene), FREE: free.audio}
     table = report.compare(candidates, scene)
     write_picture(out / "report.png", joined, candidates, scene, table)
     facts: dict[str, Any] = {
@@ -197,6 +205,7 @@ def _as_text(out: Path, facts: dict[str, Any]) -> str:
             f"peak memory {facts['peak_rss_mb']:.0f} MiB",
             *advice,
             report.as_text(facts["figures"]),
-            f"listen to {out / 'joined.wav'}, look at {out / 'report.png'}",
+            f"listen to {out / 'joined.wav'} (notes told) and {out / 'free.wav'} (none told), "
+            f"look at {out / 'report.png'}",
         ]
     )

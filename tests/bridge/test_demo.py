@@ -16,7 +16,7 @@ from bridge.figures import FIGURES
 from bridge.messages import bytes_of
 from bridge.splice import FADE_SECONDS
 
-FILES = ["continuation.wav", "joined.wav", "prime.wav", "report.json", "report.png"]
+FILES = ["continuation.wav", "free.wav", "joined.wav", "prime.wav", "report.json", "report.png"]
 PROMISED = {
     "rtf",
     "first_audio_ms",
@@ -69,7 +69,7 @@ def test_the_demo_writes_all_files_and_reports_what_was_promised(tmp_path, examp
     assert report["seed"] == 5
     assert report["peak_rss_mb"] > 20
     assert all(list(row) == list(FIGURES) for row in report["figures"].values())
-    assert len(report["figures"]) == 3
+    assert len(report["figures"]) == 4
     told = capsys.readouterr()
     assert "RTF" in told.out
     assert "first audio" in told.out
@@ -105,7 +105,7 @@ def test_a_running_server_is_used_and_old_files_are_replaced(tmp_path, serve, sm
         raise AssertionError("a second server was started")
 
     assert demo.run(parsed("--out", out, "--server", served.address), never) == 0
-    assert served.engine.stats().done_jobs == 1
+    assert served.engine.stats().done_jobs == 2
     assert sorted(path.name for path in out.iterdir()) == FILES
     assert json.loads((out / "report.json").read_text())["continuation_samples"] == 115_200
     assert (out / "report.png").read_bytes().startswith(b"\x89PNG")
