@@ -1,7 +1,7 @@
 """Puts the trained parts together into the folder of weights that ships.
 
-Beside weights and manifest it writes `sources.json`: every score that was
-used, with what allows it.
+Beside weights and manifest it writes `sources.json`: every score and recording
+that was used, with what allows it.
 
 `python -m model.training.pack --data DIR --runs DIR --out model/weights`
 """
@@ -13,18 +13,19 @@ from pathlib import Path
 from typing import Any
 
 from model.bundle import TOP, Bundle, Card, empty_bundle, share_codebook
-from model.data.dataset import COMPOSERS, GENRES
+from model.data.dataset import COMPOSERS, GENRES, RECORDED
 from model.shipped import SMALL
 from model.store import Provenance, save_bundle
 from model.training.codes import open_coded_training
 from model.training.figures import held_out_figures
 from model.training.loop import load_averaged
 from model.training.loudness import measure_loudness
+from model.training.record import SOURCES
 
 log = logging.getLogger(__name__)
 LICENCE = "GPL-3.0-or-later"
 OUTPUT_LICENCE = "no claim: what you make with this model is yours"
-DEVICE = "two x86-64 cores with AVX-512 and bfloat16, no GPU; one thread a training"
+DEVICE = "two x86-64 cores with AVX-512, no GPU; one thread a training"
 
 
 def trained_bundle(runs: Path) -> Bundle:
@@ -70,6 +71,16 @@ def recipe_of(runs: Path, data: Path, note: str) -> dict[str, Any]:
     }
 
 
+def sources_of(data: Path) -> list[dict[str, str]]:
+    """Return every score and recording that was used, with what allows it."""
+    works: list[dict[str, str]] = json.loads((data / "manifest.json").read_text())["works_used"]
+    table = data / RECORDED / SOURCES
+    if table.is_file():
+        recordings: dict[str, dict[str, str]] = json.loads(table.read_text("utf-8"))
+        works += [{"work": name, "split": RECORDED, **row} for name, row in recordings.items()]
+    return works
+
+
 def main() -> None:
     """Pack the folders named on the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -92,8 +103,7 @@ def main() -> None:
         figures=figures,
     )
     save_bundle(bundle, arguments.out, provenance)
-    works = json.loads((arguments.data / "manifest.json").read_text())["works_used"]
-    sources = json.dumps(works, indent=1, sort_keys=True) + "\n"
+    sources = json.dumps(sources_of(arguments.data), indent=1, sort_keys=True) + "\n"
     (arguments.out / "sources.json").write_text(sources, encoding="utf-8")
 
 
