@@ -9,7 +9,6 @@ import pytest
 from fakes import CountingGenerator, counting_info, ramp
 
 from bridge import live_talk
-from bridge.carrying import HEARD_AGAIN, MADE_BESIDE, Cost, Trial
 from bridge.client import Client
 from bridge.errors import (
     BusyError,
@@ -18,6 +17,7 @@ from bridge.errors import (
     OutOfRangeError,
     UnsupportedError,
 )
+from bridge.live_cost import HEARD_AGAIN, MADE_BESIDE, Cost, Made, Trial
 from bridge.live_window import WINDOW_SECONDS
 from bridge.ports import Plan
 from bridge.request import Accepted, AudioBlock, Done
@@ -352,9 +352,10 @@ def refusal(address, sent):
 def test_sessions_and_loops_that_the_machine_cannot_carry_are_refused(
     serve, connect, monkeypatch, eventually
 ):
-    cost = Cost(heard_s=0.3 / HEARD_AGAIN, made_s=0.2 / MADE_BESIDE, sounded_s=0.0)
+    made = Made(made_s=0.2 / MADE_BESIDE, sounded_s=0.0)
+    cost = Cost(heard_s=0.3 / HEARD_AGAIN, free=made, told=made)
     monkeypatch.setattr(Trial, "cost", lambda trial: cost)
-    client = connect(serve(live_share=0.9))
+    client = connect(serve(live_share=0.9, threads=1))
     loop = bridge_pb2.LiveLoop(
         tempo_map=[bridge_pb2.TempoChange(tempo_bpm=120, meter_numerator=4, meter_denominator=4)],
         bars=1.0,
