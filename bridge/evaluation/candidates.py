@@ -27,8 +27,9 @@ OTHER_PIECE: Final = "other_piece"
 SYNTH: Final = "plain_synth"
 FINISHER: Final = "finisher_of_truth"
 TOYS: Final = (LAST_BAR, OTHER_PIECE, SYNTH)
-NOTES, FREE = "notes", "free"
-"""Whether the model is told the notes."""
+NOTES, FREE, MADE = "notes", "free", "made"
+"""Whether the model is told the notes; `made` is told nothing, and nothing heard sounds again."""
+KNOWN: Final = (NOTES, FREE, MADE)
 SEED: Final = 7
 
 Told = dict[str, float | None]
@@ -97,7 +98,7 @@ def after_finisher(generator: Generator[Any], clip: Clip) -> Made:
 
 def conditions_of(clip: Clip, known: str) -> Conditions:
     """Return what the model is told of a clip."""
-    if known == FREE or clip.piece.notes is None:
+    if known != NOTES or clip.piece.notes is None:
         return Conditions()
     end = clip.prime_samples + clip.result_samples
     return Conditions(midi=MidiPart(notes=clip.notes, start_sample=0, end_sample=end))

@@ -4,7 +4,7 @@ A name says it all: `fast_notes` is the fast model told the notes, `fast_free_se
 the model that is told nothing, `bass_fast` the bass it adds to stems.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
@@ -35,7 +35,8 @@ class Drawn:
     @property
     def plan(self) -> str:
         """Return what names the way it was sampled."""
-        return f"default, seed {self.seed}"
+        way = "no reprise" if self.known == candidates.MADE else "default"
+        return f"{way}, seed {self.seed}"
 
 
 def drawn(name: str) -> Drawn | None:
@@ -56,7 +57,7 @@ def is_candidate(name: str) -> bool:
     fixed = {candidates.TRUTH, *candidates.TOYS, candidates.FINISHER, BASS_TRUTH, BASS_OTHER}
     how = drawn(name)
     return name in fixed | {candidates.codec_name(level) for level in range(LEVELS)} or (
-        how is not None and how.known in (candidates.NOTES, candidates.FREE, "bass")
+        how is not None and how.known in (*candidates.KNOWN, "bass")
     )
 
 
@@ -139,6 +140,7 @@ class Maker:
         how = drawn(name)
         assert how is not None, name
         plan = candidates.plan_of(how.quality, clip, how.seed)
+        plan = replace(plan, reprise=how.known != candidates.MADE)
         if how.known == "bass":
             made, gain_db = candidates.accompanied(self._client, clip, parts.TARGET, plan)
         else:

@@ -165,6 +165,7 @@ class Evaluation:
             yield candidates.made_name(Quality.FAST, candidates.NOTES)
         free = candidates.made_name(Quality.FAST, candidates.FREE)
         yield free
+        yield candidates.made_name(Quality.FAST, candidates.MADE)
         if number < config.seed_clips:
             yield from (making.with_seed(free, seed) for seed in OTHER_SEEDS)
         if number < config.teacher_clips:

@@ -520,7 +520,7 @@ def test_what_was_measured_is_not_measured_again(tmp_path):
     first = list(maker.calls)
     Evaluation(config, maker, said.append, silent_ear()).run()
     assert maker.calls == first
-    assert {name for _, name in first} == {TRUTH, LAST_BAR, "other_piece", "fast_free"}
+    assert {name for _, name in first} == {TRUTH, LAST_BAR, "other_piece", "fast_free", "fast_made"}
     assert len(first) == 8
     assert said[-1].startswith("2/2 ")
 
@@ -540,8 +540,8 @@ def test_another_model_finds_truth_and_toys_measured_and_its_own_not(tmp_path):
     second.fingerprint = "second"
     for maker in (first, second):
         Evaluation(config, maker, str, silent_ear()).run()
-    assert {name for _, name in first.calls} == {"other_piece", "fast_free"}
-    assert {name for _, name in second.calls} == {"fast_free"}
+    assert {name for _, name in first.calls} == {"other_piece", "fast_free", "fast_made"}
+    assert {name for _, name in second.calls} == {"fast_free", "fast_made"}
     models = {r.model for r in Records(out / "records.jsonl") if r.candidate == "fast_free"}
     assert models == {"counted", "second"}
 
