@@ -3,12 +3,13 @@
     python benchmarks/end_to_end.py [--repeats 5] [--seconds 180] [--json] [--model DIR]
 
 For each length asked (4 bars and 10 s with notes told, 10 s free; 48 kHz stereo after an 8 s prime)
-it reports, idle and beside a process that keeps one core busy: RTF (seconds of audio / seconds from the last request byte sent
-to the last audio byte received; higher is faster, 1 is real time), first audio, cancel to idle,
-peak memory of the server with its children, and cold start to SERVING. Every request has its own
-seed and its own prime (a change far below hearing), so no cache can help. Each figure is measured
-once whatever it takes, then again round by round until all repeats are done or the time is spent;
-the table says how many values it has. `fast` against `teacher` comes last, some 20 s more.
+it reports, idle and beside a process that keeps one core busy: RTF (seconds of audio / seconds from
+the last request byte sent to the last audio byte received; higher is faster, 1 is real time), first
+audio, cancel to idle, peak memory of the server with its children, and cold start to SERVING. Every
+request has its own seed and its own prime (a change far below hearing), so no cache can help. Each
+figure is measured once whatever it takes, then again round by round until all repeats are done or
+the time is spent; the table says how many values it has. `fast` against `teacher` comes last, some
+20 s more.
 """
 
 import argparse
