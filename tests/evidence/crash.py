@@ -71,10 +71,12 @@ def tiny_model(folder: Path) -> Path:
 
 
 @contextmanager
-def server(spool: Path, model: Path | None) -> Iterator[tuple[subprocess.Popen[str], str]]:
+def server(
+    spool: Path, model: Path | None, options: tuple[str, ...] = ("--plugin-port", "off")
+) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """Yield a server process that is ready, and its address; killed at the end."""
     command = [sys.executable, "-m", "bridge", "serve", "--port", "0", "--osc-port", "off"]
-    command += ["--http-port", "off", "--plugin-port", "off"]
+    command += ["--http-port", "off", *options]
     command += ["--spool", str(spool), "--drain-seconds", "0"]
     command += [] if model is None else ["--model", str(model)]
     environment = {
