@@ -35,8 +35,11 @@ BEFORE_LINE_SAMPLES = FADE_SAMPLES + 76
 UNIT_SECONDS = (0.3, 0.62)
 SAMPLE_RATE = 44_100
 LEAST_CANDIDATES = 3
+"""Of fewer stretches nothing but a loop can be made."""
 SAME_LENGTH = 0.03
+"""The tempo of a stretch may differ by so much from that where it shall sound."""
 COOLNESS = 12.0
+"""A cost greater by 1/12 makes a stretch e times as unlikely, at temperature 1."""
 DRAWS = 2
 """A line: which stretch, and whether an earlier section comes back."""
 PULSES_BYTES = 2**16
@@ -153,7 +156,7 @@ class Reprising:
     def _with(
         self, state: TimelineState, rows: Rows, choice: Choice, plan: SamplingPlan
     ) -> Int64[np.ndarray, "one_more entries"]:
-        """Return the rows with one more, or as they are where the last stretch goes on."""
+        """Return the rows with one more."""
         outgoing = choice.start
         if len(rows) and int(rows[-1, SOURCE]) >= 0:
             outgoing = int(rows[-1, SOURCE]) + choice.start - int(rows[-1, START])
