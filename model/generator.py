@@ -24,7 +24,7 @@ from model.hearing import Hearing
 from model.inputs import Inputs
 from model.listening import FEATURES
 from model.memo import MemoStats, together
-from model.reprise import Reprising
+from model.reprise import MIX, Reprising
 from model.rewinding import rewound
 from model.serving import made_ready
 from model.similarity import mel_similarity
@@ -36,6 +36,8 @@ from model.values import Known, SamplingPlan, nothing_known
 Mono = Float32[np.ndarray, " samples"]
 NOTES = "notes"
 PHASES = ("level0", "level1", "top")
+CAUGHT_UP_CHUNKS = 3
+"""What the student reads for each chunk heard, where notes are told after a while."""
 STEPS_A_CHUNK = 2
 """Notes first, then codes."""
 
@@ -103,11 +105,10 @@ class StreamingGenerator:
         joined = np.concatenate([state.audio, audio.astype(np.float32)])
         state = replace(state, audio=joined)
         hearing, frames = self._hearing[TOP], self.grid.chunk_frames
-        while hearing.frames_ready(state.remembered_chunks, state.heard_sample) == frames:
-            chunk = state.remembered_chunks
-            codes = hearing.encode(state.audio, state.audio_start, chunk)
+        while hearing.frames_ready(self._chunks(state), state.heard_sample) == frames:
+            codes = hearing.encode(state.audio, state.audio_start, self._chunks(state))
             state = replace(state, codes=np.concatenate([state.codes, codes]))
-            state = self._attending.listened(self._fast.remember(state, codes))
+            state = self._attending.listened(self._remembering(state))
             state = self._primed(self._forgetting(self._balancing.weighed(state)))
         return state
 
@@ -221,9 +222,27 @@ class StreamingGenerator:
         A last chunk that the prime fills is no such one: it is remembered as it
         is settled, with what was composed after it.
         """
-        missing = len(state.codes) // self.grid.chunk_frames - state.remembered_chunks
-        drawn = state.drawn_from < len(state.codes)
-        return not state.by_teacher and missing > (0 if drawn else 1)
+        missing = self._chunks(state) - state.remembered_chunks
+        filled = (
+            state.drawn_from == len(state.codes) == self._chunks(state) * self.grid.chunk_frames
+        )
+        return not state.by_teacher and missing > filled
+
+    def _remembering(self, state: TimelineState) -> TimelineState:
+        """Return the state whose student remembers what was heard, if it will be asked.
+
+        Where the recording may go on by itself it is not; if it is at last, it reads then.
+        """
+        known = state.known
+        if known.notes_span is None and not known.stems and known.target == MIX:
+            return state
+        for _ in range(CAUGHT_UP_CHUNKS):
+            if state.remembered_chunks < self._chunks(state):
+                state = self._recalled(state)
+        return state
+
+    def _chunks(self, state: TimelineState) -> int:
+        return len(state.codes) // self.grid.chunk_frames
 
     def _recalled(self, state: TimelineState) -> TimelineState:
         frames = self.grid.chunk_frames
@@ -232,7 +251,7 @@ class StreamingGenerator:
 
     def _begin(self, state: TimelineState, plan: SamplingPlan) -> TimelineState:
         """Settle the whole frames of the last chunk; the incomplete frame is dropped."""
-        last = self._hearing[TOP].encode(state.audio, state.audio_start, state.remembered_chunks)
+        last = self._hearing[TOP].encode(state.audio, state.audio_start, self._chunks(state))
         codes = np.concatenate([state.codes, last])
         state = replace(
             state,
@@ -248,7 +267,7 @@ class StreamingGenerator:
 
         What is kept depends on the chunks done, not on how the audio came.
         """
-        first = (state.remembered_chunks - self.grid.context_chunks) * self.grid.chunk_samples
+        first = (self._chunks(state) - self.grid.context_chunks) * self.grid.chunk_samples
         first -= ENCODER_REACH_FRAMES * self.grid.frame_samples
         if first <= state.audio_start:
             return state
@@ -261,7 +280,7 @@ class StreamingGenerator:
         The last one is left to whoever goes on, so that no change of decoder
         lies near the splice.
         """
-        frames = (state.remembered_chunks - 1) * self.grid.chunk_frames
+        frames = (self._chunks(state) - 1) * self.grid.chunk_frames
         frames -= self.grid.finisher_after_frames
         return replace(state, primed_sample=max(0, frames) * self.grid.frame_samples)
 

@@ -84,7 +84,7 @@ def test_conditions_that_differ_later_alone_leave_the_same_state(warm, chunks):
 
 def test_without_a_length_all_chunks_of_one_label_share_their_conditions():
     generator = tiny_generator(tiny_bundle())
-    fed(generator, sound(PRIME))
+    fed(generator, sound(PRIME), replace(nothing_known(), target=2))
     assert generator.memos()["conditions"].misses == 1
-    fed(generator, sound(PRIME), KNOWN["length"])
+    fed(generator, sound(PRIME), replace(KNOWN["length"], target=2))
     assert generator.memos()["conditions"].misses == 1 + PRIME // CHUNK
