@@ -36,6 +36,8 @@ from model.values import Known, SamplingPlan, nothing_known
 Mono = Float32[np.ndarray, " samples"]
 NOTES = "notes"
 PHASES = ("level0", "level1", "top")
+SHORT_CHUNKS = 10
+"""Of 1.9 s, or less, nothing sounds again."""
 CAUGHT_UP_CHUNKS = 3
 """What the student reads for each chunk heard, where notes are told after a while."""
 STEPS_A_CHUNK = 2
@@ -232,9 +234,10 @@ class StreamingGenerator:
         """Return the state whose student remembers what was heard, if it will be asked.
 
         Where the recording may go on by itself it is not; if it is at last, it reads then.
+        What is too short cannot.
         """
-        known = state.known
-        if known.notes_span is None and not known.stems and known.target == MIX:
+        known, long = state.known, self._chunks(state) > SHORT_CHUNKS
+        if long and known.notes_span is None and not known.stems and known.target == MIX:
             return state
         for _ in range(CAUGHT_UP_CHUNKS):
             if state.remembered_chunks < self._chunks(state):
