@@ -164,7 +164,7 @@ def _title(name: str, table: Table) -> str:
         for figure in _TITLE_FIGURES
         if (value := table.get(name, {}).get(figure)) is not None
     ]
-    return "\n".join([name.replace("_", " "), ", ".join(values)])
+    return "\n".join([name.replace("_", " "), *values])
 
 
 def _png(figure: Any) -> bytes:  # noqa: ANN401 - untyped
