@@ -24,8 +24,7 @@ from bridge.store import TakeStore
 from model.store import Provenance, save_bundle
 from tests.model.tiny import tiny_bundle
 
-START_SECONDS = 900
-"""A server that is not ready by then hangs; one at low priority beside others takes minutes."""
+START_SECONDS = 120
 NO_FIGURES = Provenance(
     artists=("bach",),
     genres=("chorale",),
