@@ -3,16 +3,18 @@
 Now and then a chunk of the prime is finished once more as if it had been drawn, from
 the notes heard in it. Where that comes out duller or louder than the recording, so will
 what follows; its bands are raised or lowered by as much. Measured on the anchor's grid
-while the prime is heard: it depends on the prime, not on how it arrived.
+for the last seconds of the prime: it depends on the prime, neither on how it arrived nor
+on when it is measured. Where the recording goes on by itself nobody asks.
 """
 
 from dataclasses import replace
 
 import numpy as np
+import torch
 from jaxtyping import Float32
 
 from model.attending import GROUP_STEPS
-from model.bands import band_power
+from model.bands import GROUPS, band_power
 from model.composer import Voice, notes_of, score_heard
 from model.finishing import RECALLED_STEPS, Finishing, Likeness
 from model.grid import Grid
@@ -31,16 +33,27 @@ class Balancing:
         self._finishing = finishing
         self._grid = grid
         self._group_chunks = GROUP_STEPS * STEP_SAMPLES // grid.chunk_samples
+        # Of older ones the audio may be gone.
+        self._counted = min(GROUPS, (grid.context_chunks - 1) // self._group_chunks)
         self._voice = Voice(step_samples=STEP_SAMPLES)
 
+    @torch.no_grad()
     def weighed(self, state: TimelineState) -> TimelineState:
-        """Return the state with the bands of every whole group heard."""
-        rows = [state.weighed]
-        done = len(state.weighed)
-        while (done + 1) * GROUP_STEPS <= len(state.spectra):
-            rows.append(self._of_group(state, done)[None])
-            done += 1
-        return replace(state, weighed=np.concatenate(rows)) if len(rows) > 1 else state
+        """Return the state with the bands of every whole group, 0 of those too old to count."""
+        done, groups = len(state.weighed), self._groups(state)
+        if done >= groups:
+            return state
+        weighed = np.zeros((groups, *state.weighed.shape[1:]), np.float32)
+        first = max(0, groups - self._counted)
+        weighed[first:done] = state.weighed[first:done]
+        for group in range(max(first, done), groups):
+            weighed[group] = self._of_group(state, group)
+        return replace(state, weighed=weighed)
+
+    def _groups(self, state: TimelineState) -> int:
+        chunks = min(len(state.codes), state.drawn_from) // self._grid.chunk_frames
+        steps = min(chunks * self._grid.chunk_samples // STEP_SAMPLES, len(state.spectra))
+        return steps // GROUP_STEPS
 
     def _of_group(self, state: TimelineState, group: int) -> Float32[np.ndarray, "sides bands"]:
         chunk = group * self._group_chunks + WEIGHED_CHUNK

@@ -14,7 +14,7 @@ from model.bundle import TOP, Bundle
 from model.chunked import decoder_layers, in_window, reach_of
 from model.conditioning.roll import DRUM_PROGRAM, ROLL_FRAME_SAMPLES, played_of
 from model.finisher import Material, Pairs, played_by_ear
-from model.grains import sounded
+from model.grains import SOURCE, START, sounded
 from model.grid import (
     DECODER_AFTER_FRAMES,
     DECODER_BEFORE_FRAMES,
@@ -89,9 +89,19 @@ class Finishing:
         recalled = state.spectra[:heard][-RECALLED_STEPS:]
         drawn_from = state.drawn_from - LEAD_FRAMES
         known = _led_in(state.known, LEAD_FRAMES * self._grid.frame_samples)
-        bins = self._bundle.finisher.config.transform_samples // 2 + 1
-        like = Likeness(recalled=recalled, balance=balance(state.weighed, bins))
+        like = Likeness(recalled=recalled, balance=self._balance(state, span[1]))
         return self.render(state.codes, known, span, drawn_from, like)
+
+    def _balance(self, state: TimelineState, end: int) -> Float[Tensor, "1 bins"] | None:
+        """Return what is drawn before a frame is multiplied by; None before the student drew.
+
+        Under the fade to what sounds again nothing was weighed.
+        """
+        hop, rows = self._grid.frame_samples, state.reprised
+        left = (rows[:, SOURCE] < 0) & (rows[:, START] < end * hop)
+        if len(rows) and rows[0, START] < state.drawn_from * hop and not left.any():
+            return None
+        return balance(state.weighed, self._bundle.finisher.config.transform_samples // 2 + 1)
 
     @torch.no_grad()
     def render(

@@ -14,18 +14,17 @@ from dataclasses import replace
 from math import ceil
 
 import numpy as np
-from jaxtyping import Float64, Int16, Int64
+from jaxtyping import Float16, Int16, Int64
 
 from model.composer import Voice
 from model.composing import velocities_of
 from model.grains import FADE_SAMPLES, SOURCE, START, STRAY_SAMPLES, THOUSAND, Rows, alignment
 from model.grid import LEAD_FRAMES, Grid
 from model.listening import STEP_SAMPLES
-from model.memo import Memo, digest
 from model.noise import choose, uniform
 from model.state import TimelineState
 from model.values import Mono, Pulse, SamplingPlan
-from model.weighing import CONTEXT_STEPS, Choice, costs_of
+from model.weighing import CONTEXT_STEPS, Choice, costs_of, sources_of
 
 LEVEL = 4
 """Of the noise: the codec's levels are 0 to 2, the composer's draws 3."""
@@ -42,7 +41,6 @@ COOLNESS = 12.0
 """A cost greater by 1/12 makes a stretch e times as unlikely, at temperature 1."""
 DRAWS = 2
 """A line: which stretch, and whether an earlier section comes back."""
-PULSES_BYTES = 2**16
 VOICE = Voice(step_samples=STEP_SAMPLES)
 FindPulse = Callable[[Mono], Pulse | None]
 
@@ -54,17 +52,20 @@ class Reprising:
         """Take the grid, and what finds the beat of a recording whose tempo nobody told."""
         self._grid = grid
         self._find_pulse = find_pulse
-        self._pulses: Memo[Float64[np.ndarray, "1 knot"]] = Memo(PULSES_BYTES, _nbytes)
+
+    def begun(self, state: TimelineState, plan: SamplingPlan) -> TimelineState:
+        """Return the state with the pulse of what was heard, if that is asked for and not told."""
+        if not self._asked(state, plan) or state.known.pulse is not None or state.beat is not None:
+            return state
+        pulse = self._find_pulse(state.audio[: self._heard_end(state) - state.audio_start])
+        if pulse is None:
+            return replace(state, beat=np.zeros((0, 5)))
+        return replace(state, beat=pulse.knots + np.array([state.audio_start, 0, 0, 0, 0]))
 
     def wanted(self, state: TimelineState, plan: SamplingPlan) -> bool:
         """Return whether the chunk to come shall be filled from the recording."""
-        known = state.known
-        if not plan.reprise or plan.teacher or known.target != MIX or known.stems:
-            return False
-        if known.notes_span is not None and known.notes_span[1] >= self._chunk_end(state):
-            return False
         pulse = self._pulse(state)
-        if pulse is None:
+        if not self._asked(state, plan) or pulse is None:
             return False
         counts = [len(choice.sources) for choice in self._lines(state, pulse)]
         least = 1 if self._sounding(state) else LEAST_CANDIDATES
@@ -78,7 +79,9 @@ class Reprising:
         for choice in self._lines(state, pulse):
             rows = self._with(state, rows, choice, plan)
         codes = self._codes(state, rows, len(state.codes), end // self._grid.frame_samples)
-        return replace(state, reprised=rows, codes=np.concatenate([state.codes, codes]))
+        heard = self._heard(state, rows, end)
+        codes = np.concatenate([state.codes, codes])
+        return replace(state, reprised=rows, codes=codes, heard=heard)
 
     def left(self, state: TimelineState) -> TimelineState:
         """Return the state in which the finisher makes what comes after the settled codes."""
@@ -86,6 +89,12 @@ class Reprising:
             return state
         row = np.array([[state.settled_sample, -1, 0, 0]], np.int64)
         return replace(state, reprised=np.concatenate([state.reprised, row]))
+
+    def _asked(self, state: TimelineState, plan: SamplingPlan) -> bool:
+        known = state.known
+        told = known.notes_span is not None and known.notes_span[1] >= self._chunk_end(state)
+        by_itself = known.target == MIX and not known.stems and not told
+        return plan.reprise and not plan.teacher and by_itself
 
     def _sounding(self, state: TimelineState) -> bool:
         return len(state.reprised) > 0 and int(state.reprised[-1, SOURCE]) >= 0
@@ -97,18 +106,9 @@ class Reprising:
         return min(state.drawn_from * self._grid.frame_samples, state.heard_sample)
 
     def _pulse(self, state: TimelineState) -> Pulse | None:
-        if state.known.pulse is not None:
+        if state.known.pulse is not None or state.beat is None or not len(state.beat):
             return state.known.pulse
-        heard = state.audio[: self._heard_end(state) - state.audio_start]
-        found = self._pulses.of(digest(heard), lambda: self._found(heard))
-        if np.isnan(found[0, 0]):
-            return None
-        return Pulse(knots=found + np.array([state.audio_start, 0, 0, 0, 0]))
-
-    def _found(self, heard: Mono) -> Float64[np.ndarray, "1 knot"]:
-        """Return the knot of a recording's pulse, NaN if it has none."""
-        pulse = self._find_pulse(heard)
-        return np.full((1, 5), np.nan) if pulse is None else pulse.knots
+        return Pulse(knots=state.beat)
 
     def _lines(self, state: TimelineState, pulse: Pulse) -> list[Choice]:
         """Return the lines at which stretches begin before the end of the chunk to come.
@@ -206,14 +206,22 @@ class Reprising:
                 return earlier
         return None
 
+    def _heard(
+        self, state: TimelineState, rows: Rows, end: int
+    ) -> Float16[np.ndarray, "steps rows states"]:
+        """Return the notes heard, with those of what sounds again: a composer may go on from it."""
+        steps = np.arange(len(state.heard), end // STEP_SAMPLES)
+        if not len(state.heard) or len(state.heard) < self._heard_end(state) // STEP_SAMPLES:
+            return state.heard
+        sources = sources_of(rows, steps * STEP_SAMPLES) // STEP_SAMPLES
+        return np.concatenate([state.heard, state.heard[sources.clip(0, len(state.heard) - 1)]])
+
     def _codes(
         self, state: TimelineState, rows: Rows, first: int, end: int
     ) -> Int16[np.ndarray, " frames"]:
         """Return the prime's codes of the frames that sound again."""
         hop = self._grid.frame_samples
-        middles = np.arange(first, end) * hop + hop // 2
-        row = rows[np.searchsorted(rows[:, START], middles, side="right") - 1]
-        sources = (row[:, SOURCE] + middles - row[:, START]) // hop
+        sources = sources_of(rows, np.arange(first, end) * hop + hop // 2) // hop
         return state.codes[np.clip(sources, 0, min(state.drawn_from, len(state.codes)) - 1)]
 
 
@@ -236,7 +244,3 @@ def _next_line(pulse: Pulse, start: int, unit: float) -> int:
     least = start + BEFORE_LINE_SAMPLES + unit * _beat_samples(pulse, start) / 2
     beat = ceil(float(pulse.beats(np.array([ceil(least)]))[0]) / unit) * unit
     return round(float(pulse.samples(np.array([beat]))[0]))
-
-
-def _nbytes(knots: Float64[np.ndarray, "1 knot"]) -> int:
-    return knots.nbytes

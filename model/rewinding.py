@@ -49,6 +49,7 @@ def rewound(state: TimelineState, sample: int, step_samples: int) -> TimelineSta
         generating=True,
         drawn_from=min(state.drawn_from, frames),
         reprised=state.reprised[state.reprised[:, START] < end],
+        beat=state.beat if frames >= state.drawn_from else None,
         spectra=state.spectra[: end // step_samples],
         heard=state.heard[: end // step_samples],
         weighed=state.weighed[: end // (step_samples * GROUP_STEPS)],

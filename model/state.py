@@ -10,7 +10,7 @@ from dataclasses import astuple, dataclass, field, replace
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float16, Float32, Int16, Shaped
+from jaxtyping import Float, Float16, Float32, Float64, Int16, Shaped
 from torch import Tensor
 
 from model.errors import CheckpointError
@@ -31,7 +31,7 @@ NO_SPAN = (0, -1)
 """An end before its start stands for None."""
 NEVER = 2**62
 """A frame that no timeline reaches."""
-STATE_VERSION = 7
+STATE_VERSION = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -80,7 +80,7 @@ class TimelineState:
     step, and `heard` the notes that the listener finds in them where none were
     given; `weighed` is the power of its bands, as finished again and as recorded;
     frames from `drawn_from` on were made by a sampler, `reprised` says what of the prime
-    sounds again in them.
+    sounds again in them, by `beat`, the pulse that was found in it (no knots: there is none).
     """
 
     known: Known
@@ -94,6 +94,7 @@ class TimelineState:
     by_teacher: bool = False
     drawn_from: int = NEVER
     reprised: Rows = field(default_factory=no_rows)
+    beat: Float64[np.ndarray, "knots fields"] | None = None
     spectra: Spectra = field(default_factory=lambda: np.zeros((0, FEATURES), np.float16))
     heard: Heard = field(default_factory=lambda: np.zeros((0, ROWS, STATES), np.float16))
     weighed: Weighed = field(default_factory=lambda: np.zeros((0, SIDES, BANDS), np.float32))
@@ -127,7 +128,9 @@ class TimelineState:
     @property
     def decodable_sample(self) -> int:
         """Return the sample before which `decode` may be asked; it never goes back."""
-        if not self.generating or (self.by_teacher and not self.lower):
+        # Before the first frames are made, what is composed may still change those at the splice.
+        begun = self.generating and len(self.codes) > self.drawn_from
+        if not begun or (self.by_teacher and not self.lower):
             return self.primed_sample
         made = self.settled_sample
         if self.lower:
@@ -164,6 +167,8 @@ class TimelineState:
             "weighed": self.weighed,
             "reprised": self.reprised,
         }
+        if self.beat is not None:
+            arrays["beat"] = self.beat
         arrays |= _stack_arrays("memory", self.memory)
         for index, level in enumerate(self.lower):
             arrays[f"lower{index}.codes"] = level.codes
@@ -210,6 +215,7 @@ def _state_from(arrays: Arrays) -> TimelineState:
         heard=arrays["heard"],
         weighed=arrays["weighed"],
         reprised=arrays["reprised"],
+        beat=arrays.get("beat"),
         frame_samples=numbers[4],
         lookahead_frames=numbers[5],
     )

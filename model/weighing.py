@@ -12,18 +12,32 @@ from jaxtyping import Float32, Float64, Int64
 
 from model.composer import PITCHES, STRUCK, score_heard, score_of
 from model.composing import density_at
-from model.grains import SOURCE, STRAY_SAMPLES, Rows
+from model.grains import SOURCE, START, STRAY_SAMPLES, Rows
 from model.listener import SOUNDING
 from model.listening import STEP_SAMPLES
 from model.state import TimelineState
 
 CONTEXT_STEPS = 8
 LATELY = 8
+COPY_STEPS = 21
+"""1 s."""
+LEAST_COPY_STEPS = 2
+FREELY_ALIKE = 0.7
 NEAR_SAMPLES = 13_000
 """Two sources nearer than this, 0.3 s, are the same music."""
-WEIGHTS = {"context": 1.0, "notes": 0.8, "bar": 0.2, "density": 0.5, "lately": 0.6, "run": 1.0}
+WEIGHTS = {
+    "context": 1.0,
+    "notes": 0.8,
+    "bar": 0.2,
+    "density": 0.5,
+    "lately": 0.6,
+    "run": 1.0,
+    "copy": 2.0,
+}
 """Of the costs, each 0 to 1 a stretch. With runs of 0.75 s allowed and `lately` at 0.3 the copy
-score of 16 recordings was .82 on average where the true continuations have .51, with these .63."""
+score of 16 recordings was .82 on average where the true continuations have .51, with these .60;
+without `copy` its 95th percentile was .90 and with the tempo unknown .91, with it .87 and .83,
+where the true ones have .88."""
 Costs = Float64[np.ndarray, " candidates"]
 
 
@@ -53,7 +67,61 @@ def costs_of(state: TimelineState, rows: Rows, choice: Choice, outgoing: int) ->
     for source in lately[lately >= 0]:
         cost += WEIGHTS["lately"] * (np.abs(sources - source) < NEAR_SAMPLES)
     goes_on = np.abs(sources - outgoing) <= STRAY_SAMPLES
-    return cost + WEIGHTS["run"] * goes_on
+    cost += WEIGHTS["run"] * goes_on
+    return cost + WEIGHTS["copy"] * copied_shares(state, rows, choice)
+
+
+def copied_shares(state: TimelineState, rows: Rows, choice: Choice) -> Costs:
+    """Return how like each stretch, after what sounds, is to any place of the recording, 0 to 1.
+
+    Compared are the spectra of up to `COPY_STEPS` steps that end with the stretch, each bin less
+    its mean in them, as an evaluation's copy score does: repeated music is found again though
+    no run of samples is. Likeness up to `FREELY_ALIKE` counts nothing.
+    """
+    begun = _sounding_since(rows, choice)
+    steps = min(COPY_STEPS, (choice.end - begun) // STEP_SAMPLES)
+    if steps < LEAST_COPY_STEPS or len(state.spectra) < steps:
+        return np.zeros(len(choice.sources))
+    times = choice.end - STEP_SAMPLES * np.arange(steps, 0, -1)
+    moved = choice.sources[:, None] + (times - choice.start)
+    places = np.where(times >= choice.start, moved, sources_of(rows, times))
+    spectra = state.spectra.astype(np.float32)
+    made = spectra[np.clip(np.rint(places / STEP_SAMPLES).astype(int), 0, len(spectra) - 1)]
+    likeness = _best_matches(made - made.mean(1, keepdims=True), spectra - spectra.mean(0))
+    return np.clip((likeness - FREELY_ALIKE) / (1 - FREELY_ALIKE), 0, 1)
+
+
+def _best_matches(
+    made: Float32[np.ndarray, "candidates steps features"],
+    spectra: Float32[np.ndarray, "heard features"],
+) -> Costs:
+    """Return the highest normalised correlation of each with as many steps of the recording."""
+    count, steps, features = made.shape
+    products = (made.reshape(-1, features) @ spectra.T).reshape(count, steps, -1)
+    windows = len(spectra) - steps + 1
+    matches = sum(products[:, step, step : step + windows] for step in range(steps))
+    before = np.zeros((1, features))
+    sums = np.concatenate([before, np.cumsum(spectra, 0, dtype=np.float64)])
+    powers = np.concatenate([before, np.cumsum(spectra.astype(np.float64) ** 2, 0)])
+    means = (sums[steps:] - sums[:-steps]) / steps
+    spread = (powers[steps:] - powers[:-steps] - steps * means**2).sum(1)
+    norms = np.sqrt(np.maximum(spread, 0))[None] * np.linalg.norm(made, axis=(1, 2))[:, None]
+    return (matches / np.maximum(norms, 1e-9)).max(1).astype(np.float64)
+
+
+def _sounding_since(rows: Rows, choice: Choice) -> int:
+    """Return from which sample on stretches sound without another source between."""
+    others = np.flatnonzero(rows[:, SOURCE] < 0)
+    first = int(others[-1]) + 1 if len(others) else 0
+    return int(rows[first, START]) if first < len(rows) else choice.start
+
+
+def sources_of(rows: Rows, times: Int64[np.ndarray, " n"]) -> Int64[np.ndarray, " n"]:
+    """Return which samples of the recording sound at these times."""
+    if not len(rows):
+        return times
+    row = rows[np.maximum(np.searchsorted(rows[:, START], times, side="right") - 1, 0)]
+    return row[:, SOURCE] + times - row[:, START]
 
 
 def _off_the_bar(state: TimelineState, choice: Choice) -> Costs:

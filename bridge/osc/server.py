@@ -40,6 +40,8 @@ log = logging.getLogger(__name__)
 NAME: Final = "Jukebox Bridge"
 NOTICE_SECONDS: Final = 0.05
 """Changes are told at most twenty times a second."""
+RECEIVE_BYTES: Final = 4 * 2**20
+"""Of datagrams that wait while the server computes: some seconds of 2000 messages a second."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,7 +136,10 @@ class UdpServer(asyncio.DatagramProtocol):
         except OSError as error:
             raise NotReadyError(f"UDP port {port} on {host} cannot be used: {error}") from error
         self._transport = transport
-        return int(transport.get_extra_info("sockname")[1])
+        bound = transport.get_extra_info("socket")
+        # The system grants what it allows, and says nothing if that is less.
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BYTES)
+        return int(bound.getsockname()[1])
 
     def datagram_received(self, data: bytes, addr: tuple[Any, ...]) -> None:
         """Hand a datagram on."""

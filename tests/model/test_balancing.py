@@ -3,14 +3,34 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 import torch
 
 from model.attending import GROUP_STEPS
 from model.balancing import WEIGHED_CHUNK
-from model.bands import EDGES_HZ, MOST_DB, balance, band_power
+from model.bands import EDGES_HZ, GROUPS, MOST_DB, balance, band_power
 from model.listening import STEP_SAMPLES
+from model.reprise import MIX
 from model.state import BANDS
-from tests.model.tiny import CHUNK, decoded, fed, grown, plan, sound
+from model.values import nothing_known, steady_pulse
+from tests.model.tiny import (
+    CHUNK,
+    decoded,
+    fed,
+    grown,
+    plan,
+    remembering_bundle,
+    sound,
+    tiny_generator,
+    told,
+)
+
+
+@pytest.fixture(scope="module")
+def remembering():
+    """Return a model that still holds the audio of all groups that count."""
+    return tiny_generator(remembering_bundle())
+
 
 GROUP = GROUP_STEPS * STEP_SAMPLES
 PRIME = sound(3 * GROUP + CHUNK)
@@ -62,15 +82,44 @@ def test_bands_hold_all_the_power_there_is():
     assert np.isclose(band_power(audio).sum(), windowed)
 
 
-def test_every_whole_group_is_weighed_once_the_same_however_the_prime_arrives(generator):
-    whole = fed(generator, PRIME)
+def drawn(generator, state):
+    """Return the state a little after the prime, made by student and finisher."""
+    return grown(generator, state, plan(reprise=False), len(PRIME) + CHUNK)
+
+
+def test_every_whole_group_is_weighed_once_the_same_however_the_prime_arrives(remembering):
+    heard = fed(remembering, PRIME)
+    assert not len(heard.weighed), "the recording may go on by itself: nobody asks yet"
+    whole = drawn(remembering, heard)
     assert whole.weighed.shape == (3, 2, BANDS)
     assert (whole.weighed > 0).all()
     begin = (WEIGHED_CHUNK + 4) * CHUNK
     recorded = band_power(PRIME[begin : begin + CHUNK])
     np.testing.assert_allclose(whole.weighed[1, 1], recorded, rtol=1e-5)
-    pieces = fed(generator, PRIME, pieces=(977, CHUNK, 5000))
+    pieces = drawn(remembering, fed(remembering, PRIME, pieces=(977, CHUNK, 5000)))
     assert np.array_equal(pieces.weighed, whole.weighed)
+
+
+def test_where_notes_are_told_the_prime_is_weighed_as_it_comes(remembering):
+    known = replace(told(), target=MIX)
+    early = fed(remembering, PRIME, known)
+    assert early.weighed.shape == (3, 2, BANDS)
+    late = replace(early, weighed=early.weighed[:0])
+    assert np.array_equal(drawn(remembering, late).weighed, early.weighed)
+
+
+def test_groups_too_old_to_count_are_not_weighed_late(remembering):
+    state = fed(remembering, sound((GROUPS + 2) * GROUP + CHUNK))
+    late = grown(remembering, state, plan(reprise=False), state.settled_sample + CHUNK)
+    assert [bool(row.any()) for row in late.weighed] == [False] * 2 + [True] * GROUPS
+
+
+def test_where_the_recording_goes_on_by_itself_nothing_is_weighed(remembering):
+    pulse = steady_pulse(20_000.0, 4.0)
+    state = fed(remembering, sound(9 * GROUP), replace(nothing_known(), pulse=pulse))
+    state = grown(remembering, state, plan(), state.settled_sample + 4 * CHUNK)
+    assert len(state.reprised)
+    assert not len(state.weighed)
 
 
 def test_only_what_is_drawn_is_balanced_and_by_what_was_weighed(generator):

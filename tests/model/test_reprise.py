@@ -5,11 +5,21 @@ import pytest
 
 from model.composing import VELOCITY_DB
 from model.grains import SOURCE, START, STRAY_SAMPLES
+from model.listening import STEP_SAMPLES
 from model.reprise import BEFORE_LINE_SAMPLES, unit_beats
-from model.shipped import TINY
 from model.state import restored
-from model.values import Echo, Pulse, StemAudio, nothing_known, steady_pulse
-from tests.model.tiny import CHUNK, decoded, fed, grown, plan, tiny_bundle, tiny_generator, told
+from model.values import Echo, Pulse, StemAudio, SuffixAudio, nothing_known, steady_pulse
+from model.weighing import Choice, copied_shares
+from tests.model.tiny import (
+    CHUNK,
+    decoded,
+    fed,
+    grown,
+    plan,
+    remembering_bundle,
+    tiny_generator,
+    told,
+)
 
 RATE = 44_100
 BEAT = 20_000
@@ -19,10 +29,7 @@ END = PRIME + 20 * CHUNK
 
 @pytest.fixture(scope="module")
 def generator():
-    """Return the smallest model that remembers 8 s."""
-    rows = replace(TINY.student.transformer, frames=44 * 16, rows=44)
-    config = replace(TINY, student=replace(TINY.student, transformer=rows))
-    return tiny_generator(tiny_bundle(config=config))
+    return tiny_generator(remembering_bundle())
 
 
 def beats(samples=PRIME, seed=3):
@@ -73,14 +80,15 @@ def test_a_seed_is_a_choice_and_a_variation_another(generator):
 
 
 @pytest.mark.parametrize("piece", [1000, 30_001])
-def test_pieces_are_the_whole_and_early_blocks_the_late_ones(generator, piece):
-    whole = made(generator)
+@pytest.mark.parametrize("reprise", [True, False])
+def test_pieces_are_the_whole_and_early_blocks_the_late_ones(generator, piece, reprise):
+    whole = made(generator, reprise=reprise)
     state, audio = generator.open(on_the_beat(), 0), beats()
     for start in range(0, PRIME, piece):
         state = generator.feed(state, audio[start : start + piece])
     early: dict[int, np.ndarray] = {}
     while state.settled_sample < END:
-        state = generator.step([state], plan())[0].state
+        state = generator.step([state], plan(reprise=reprise))[0].state
         for block in range(state.decodable_sample // generator.block_samples):
             if block not in early:
                 early[block] = generator.decode(state, block)
@@ -143,10 +151,67 @@ def test_where_another_plan_wants_it_no_more_the_finisher_takes_over(generator):
     assert np.abs(decoded(generator, state)[37 * CHUNK :]).max() > 0
 
 
+def test_what_sounded_before_the_finisher_took_over_sounds_the_same_after(generator):
+    half = made(generator, end=36 * CHUNK)
+    early = decoded(generator, half)
+    late = decoded(generator, grown(generator, half, plan(reprise=False), END))
+    np.testing.assert_array_equal(late[: len(early)], early)
+
+
+def test_who_composes_after_the_recording_went_on_by_itself_heard_that_too(generator):
+    half = made(generator, end=36 * CHUNK)
+    assert half.known.composed_span is None, "nothing asks for notes"
+    assert len(half.heard) == 36 * CHUNK // STEP_SAMPLES
+    source = int(half.reprised[1, SOURCE]) + 4 * STEP_SAMPLES
+    step = (int(half.reprised[1, START]) + 4 * STEP_SAMPLES) // STEP_SAMPLES
+    near = half.heard[source // STEP_SAMPLES - 1 : source // STEP_SAMPLES + 2]
+    assert any(np.array_equal(half.heard[step], one) for one in near)
+
+
+def test_a_suffix_is_composed_for(generator):
+    suffix = SuffixAudio(start_sample=END, samples=beats(20_000))
+    state = made(generator, on_the_beat(suffix=suffix), end=36 * CHUNK)
+    assert len(state.reprised)
+    assert state.known.composed_span is not None
+
+
 def test_a_tempo_that_nothing_heard_has_is_left_to_the_finisher(generator):
     knots = np.array([[0, 0, 0, BEAT, 4], [PRIME, PRIME / BEAT, 3.125, 1.3 * BEAT, 4]], np.float64)
     state = made(generator, replace(nothing_known(), pulse=Pulse(knots=knots)))
     assert not (state.reprised[:, SOURCE] >= 0).any()
+
+
+def test_the_beat_that_was_found_is_looked_for_once(generator, monkeypatch):
+    whole = made(generator, nothing_known())
+    state = made(generator, nothing_known(), end=PRIME + 4 * CHUNK)
+    assert state.beat is not None
+    monkeypatch.setattr(generator._reprising, "_find_pulse", None)
+    on = grown(generator, state, plan(), END)
+    np.testing.assert_array_equal(on.reprised, whole.reprised)
+    back = generator.rewind(on, PRIME // 2)
+    assert back.beat is None, "less was heard there"
+
+
+def test_a_stretch_that_copies_one_second_costs_more_than_one_that_does_not(generator):
+    state = fed(generator, beats(), on_the_beat())
+    start = 13 * BEAT - BEFORE_LINE_SAMPLES
+    first = 5 * BEAT - BEFORE_LINE_SAMPLES
+    rows = np.array([(start, first, 1000, 1000)], np.int64)
+    begin = start + BEAT
+    on, other = first + BEAT, 9 * BEAT - BEFORE_LINE_SAMPLES
+    choice = Choice(
+        start=begin,
+        end=begin + BEAT,
+        line=begin + BEFORE_LINE_SAMPLES,
+        sources=np.array([on, other]),
+        least=0,
+        most=PRIME,
+    )
+    copied, new = copied_shares(state, rows, choice)
+    assert copied > 0.9
+    assert new < 0.5
+    alone = replace(choice, start=start, end=start + BEAT, line=13 * BEAT)
+    assert not copied_shares(state, rows[:0], replace(alone, end=start + 2048)).any()
 
 
 def test_a_section_comes_back_as_it_sounded(generator):
