@@ -48,9 +48,10 @@ FREE: Final = "10 s free"
 LENGTHS: Final = ("4 bars", "10 s", FREE)
 WATCH_SECONDS: Final = 1.5
 """How long a cancelled server is watched; it must have come to rest before."""
-LOOK_SECONDS: Final = 0.004
-BUSY_SECONDS: Final = 0.0005
-"""A look before which the server used more processor time than this found it working."""
+LOOK_SECONDS: Final = 0.02
+BUSY_SECONDS: Final = 0.002
+"""A look before which the server used more processor time than this found it working. A timer of
+the server at rest takes 0.6 ms now and then, a chunk of a request that goes on over 3 ms."""
 CANCEL_AFTER_BLOCKS: Final = 3
 LONGER_SECONDS: Final = {Quality.FAST: 8, Quality.TEACHER: 1}
 """What a second render is longer than one of 1 s, so that hearing the prime does not count."""
