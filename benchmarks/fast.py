@@ -13,7 +13,8 @@ Parts, each measured once whatever it takes and again as long as its share of th
 - *first* (only if named): over gRPC after an 8 s prime, from the last request byte to the first
   audio byte, sent at once and streamed before: the median of 12 and the longest, idle and beside a
   busy core.
-- *long* (only if named): RTF of results of 10 s, 1 min and 10 min, and peak memory after each.
+- *long* (only if named): RTF of results of 10 s, 1 min and 10 min, with notes told and nothing,
+  and peak memory after each.
 """
 
 import argparse
@@ -24,6 +25,7 @@ import time
 from collections import defaultdict
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -47,7 +49,7 @@ from serving import (
 from bridge.client import Client
 from bridge.commands.demo import Example, load_example
 from bridge.messages import bytes_of
-from bridge.ports import Plan, Quality
+from bridge.ports import Conditions, Plan, Quality
 from protos import bridge_pb2, bridge_pb2_grpc
 
 PARTS: Final = ("stages", "whole", "live")
@@ -62,6 +64,8 @@ MODEL_RATE: Final = 44_100
 PASSES: Final = 2
 """The default, said, so that a take tells what is fewer."""
 LONG_SECONDS: Final = (10, 60, 600)
+UNLIKE: Final = 1000
+"""Added to the seed of a request whose prime shall be another than that of one before."""
 BLOCK_SECONDS: Final = 0.02
 LIVE_CREDIT: Final = 2**40
 
@@ -111,9 +115,14 @@ def _whole(example: Example, model: Path | None, box: TimeBox, say: Steps) -> di
                     num_samples = round(seconds * example.clip.sample_rate)
                     asked = unheard_request(example, num_samples, number)
                     asked = planned(asked, Plan(seed=0, quality=quality))
-                    blocks = client.render(asked).blocks
-                    rows[f"{quality} rtf"].append(seconds / blocks[-1].seconds)
-                    rows[f"{quality} first_ms"].append(1000 * blocks[0].seconds)
+                    ways = {str(quality): asked}
+                    if quality is Quality.FAST:
+                        free = unheard_request(example, num_samples, UNLIKE + number)
+                        ways["fast, nothing told,"] = replace(free, conditions=Conditions())
+                    for way, one in ways.items():
+                        blocks = client.render(one).blocks
+                        rows[f"{way} rtf"].append(seconds / blocks[-1].seconds)
+                        rows[f"{way} first_ms"].append(1000 * blocks[0].seconds)
                 say(f"whole: {load}, prefilled, {number + 1} of 3")
                 answer = asyncio.run(
                     _answered(server, example, seconds=2, seed=number, paced=False)
@@ -279,17 +288,21 @@ def _long(example: Example, model: Path | None, box: TimeBox, say: Steps) -> dic
     """Return RTF and memory by length."""
     del box
     found: dict[str, Any] = {}
-    with serving(model) as server, Client(server.address) as client:
-        for number, seconds in enumerate(LONG_SECONDS):
-            say(f"long: {seconds} s")
-            asked = unheard_request(example, seconds * example.clip.sample_rate, number)
-            blocks = client.render(asked).blocks
-            found[f"{seconds} s"] = {
-                "rtf": seconds / blocks[-1].seconds,
-                "rtf_after_first": (seconds - blocks[0].num_samples / asked.sample_rate)
-                / (blocks[-1].seconds - blocks[0].seconds),
-                "peak_rss_mb": peak_rss_mb(server.process),
-            }
+    for told in ("nothing told", "notes told"):
+        with serving(model) as server, Client(server.address) as client:
+            for number, seconds in enumerate(LONG_SECONDS):
+                say(f"long: {told}, {seconds} s")
+                asked = unheard_request(example, seconds * example.clip.sample_rate, number)
+                if told == "nothing told":
+                    asked = replace(asked, conditions=Conditions())
+                blocks = client.render(asked).blocks
+                after_first_s = blocks[-1].seconds - blocks[0].seconds
+                found[f"{told}, {seconds} s"] = {
+                    "rtf": seconds / blocks[-1].seconds,
+                    "rtf_after_first": (seconds - blocks[0].num_samples / asked.sample_rate)
+                    / after_first_s,
+                    "peak_rss_mb": peak_rss_mb(server.process),
+                }
     return found
 
 

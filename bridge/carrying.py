@@ -35,11 +35,13 @@ class Room:
 
     def taken(self, demands: Iterable[Demand]) -> float:
         """Return the share that demands take of what is scarcest."""
-        model_s = sound_s = 0.0
+        model_s = sound_s = beside_s = 0.0
         for demand in demands:
             model_s += demand.model_s
             sound_s += demand.sound_s
-        return max(model_s / self.lanes, sound_s / self.lanes, (model_s + sound_s) / self.cores)
+            beside_s += demand.beside_s
+        all_s = model_s + sound_s + beside_s
+        return max(model_s / self.lanes, sound_s / self.lanes, all_s / self.cores)
 
 
 class Carrying(Generic[S]):

@@ -16,8 +16,14 @@ from bridge.transport import pulse_of, steady
 
 Calls: TypeAlias = tuple[Callable[[Generator[S]], None], ...]
 
-HEARD_AGAIN: Final = 1.3
-"""A session hears more than what comes: for a while the next window hears beside the last one."""
+HEARD_AGAIN: Final = 1.55
+"""A session hears more than what comes: for a while the next window hears beside the last one,
+and each answer the end of what was played. Counted in loops of a bar of 2 s."""
+BESIDE_S: Final = 0.18
+"""Of a core, for a second of a session: messages, resampling, its image and its journal (0.10 with
+`benchmarks/live.py` on two cores at 2.8 GHz), and who plays at the other end (0.08)."""
+BAR_SECONDS: Final = 2.0
+"""Of a loop of a bar at 120 bpm: so often an answer begins."""
 MADE_BESIDE: Final = 1.5
 """It makes more than what sounds: a lead of 0.8 s and a reserve of 0.25 s to a bar of 2 s."""
 TRIAL_BPM: Final = 120
@@ -33,18 +39,20 @@ SOUNDED_BLOCKS: Final = 6
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Demand:
-    """Seconds of work for a second of music, on the model's side and on sound's."""
+    """Seconds of work for a second of music: on the model's side, on sound's, and beside both."""
 
     model_s: float
     sound_s: float = 0.0
+    beside_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Made:
-    """Seconds that the model takes to make a second of music, and to sound it."""
+    """Seconds that the model takes to make a second of music, to sound it, and to begin."""
 
     made_s: float
     sounded_s: float
+    begun_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,12 +71,13 @@ class Cost:
 
     def of_session(self) -> Demand:
         """Return what hearing a recording without end takes."""
-        return Demand(model_s=HEARD_AGAIN * self.heard_s)
+        return Demand(model_s=HEARD_AGAIN * self.heard_s, beside_s=BESIDE_S)
 
     def of_loop(self, *, told: bool) -> Demand:
         """Return what an endless answer to it takes beside that."""
         made = self.told if told else self.free
-        return Demand(model_s=MADE_BESIDE * made.made_s, sound_s=MADE_BESIDE * made.sounded_s)
+        model_s = MADE_BESIDE * made.made_s + made.begun_s / BAR_SECONDS
+        return Demand(model_s=model_s, sound_s=MADE_BESIDE * made.sounded_s)
 
 
 def mean_cost(costs: Sequence[Cost]) -> Cost:
@@ -84,6 +93,7 @@ def _mean_made(parts: Sequence[Made]) -> Made:
     return Made(
         made_s=fmean(part.made_s for part in parts),
         sounded_s=fmean(part.sounded_s for part in parts),
+        begun_s=fmean(part.begun_s for part in parts),
     )
 
 
@@ -108,7 +118,9 @@ class Trial(Generic[S]):
         self._free: _Maker[S] = _Maker(info, clock, Plan(seed=0))
         self._told: _Maker[S] = _Maker(info, clock, Plan(seed=0, reprise=False))
         makers = (self._free, self._told)
-        first = [maker.step for maker in makers for _ in range(FIRST_STEPS)]
+        first = [
+            call for maker in makers for call in (maker.first, *[maker.step] * (FIRST_STEPS - 1))
+        ]
         feeds = [self._feed] * FIRST_BLOCKS
         self.before: Calls[S] = (self._open, *feeds, self._begin, *first, self._mark)
         steps = [maker.make for maker in makers for _ in range(MADE_STEPS)]
@@ -155,10 +167,15 @@ class _Maker(Generic[S]):
         self._plan = plan
         self._state: S | None = None
         self._marked: S | None = None
-        self._made_s = self._sounded_s = 0.0
+        self._made_s = self._sounded_s = self._begun_s = 0.0
 
     def begin(self, state: S) -> None:
         self._state = state
+
+    def first(self, model: Generator[S]) -> None:
+        begun_s = self._clock()
+        self.step(model)
+        self._begun_s = self._clock() - begun_s
 
     def step(self, model: Generator[S]) -> None:
         assert self._state is not None, "it is begun first"
@@ -187,4 +204,8 @@ class _Maker(Generic[S]):
         made = max(1, self._state.settled_sample - self._marked.settled_sample)
         sounded = SOUNDED_BLOCKS * self._info.block_samples
         rate = self._info.sample_rate
-        return Made(made_s=self._made_s * rate / made, sounded_s=self._sounded_s * rate / sounded)
+        return Made(
+            made_s=self._made_s * rate / made,
+            sounded_s=self._sounded_s * rate / sounded,
+            begun_s=self._begun_s,
+        )

@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+from dataclasses import replace
 
 import pytest
 from fakes import CountingGenerator, counting_info
@@ -11,6 +12,8 @@ from bridge.carrying import RETRY_SECONDS, Room
 from bridge.engine import Engine
 from bridge.errors import BusyError
 from bridge.live_cost import (
+    BAR_SECONDS,
+    BESIDE_S,
     FIRST_BLOCKS,
     HEARD_AGAIN,
     HEARD_BLOCKS,
@@ -35,15 +38,20 @@ def test_what_is_scarcest_counts(cores, lanes, taken):
     demands = [Demand(model_s=0.4, sound_s=0.1), Demand(model_s=0.2, sound_s=0.1)]
     assert room.taken(demands) == pytest.approx(taken)
     assert room.taken([]) == 0
+    crowded = [*demands, Demand(model_s=0.0, beside_s=cores)]
+    assert room.taken(crowded) == pytest.approx(1 + 0.8 / cores)
 
 
 def test_a_loop_makes_and_sounds_more_than_is_played():
-    assert COST.of_session() == Demand(model_s=HEARD_AGAIN * 0.1)
+    assert COST.of_session() == Demand(model_s=HEARD_AGAIN * 0.1, beside_s=BESIDE_S)
     for told, demand in (
         (False, Demand(model_s=MADE_BESIDE * 0.2, sound_s=MADE_BESIDE * 0.1)),
         (True, Demand(model_s=MADE_BESIDE * 0.3, sound_s=MADE_BESIDE * 0.2)),
     ):
         assert COST.of_loop(told=told) == demand
+    slow = replace(COST.free, begun_s=0.5)
+    begins = replace(COST, free=slow).of_loop(told=False)
+    assert begins.model_s == pytest.approx(MADE_BESIDE * 0.2 + 0.5 / BAR_SECONDS)
 
 
 @pytest.fixture
@@ -64,7 +72,7 @@ def carrying_of(tmp_path, monkeypatch):
 
 def test_what_would_be_too_much_is_refused_until_something_ends(carrying_of):
     async def scenario():
-        carrying, generator = carrying_of(Room(cores=4, lanes=1, share=0.85))
+        carrying, generator = carrying_of(Room(cores=4, lanes=1, share=0.9))
         for name in ("a", "b"):
             await carrying.session(name)
         assert generator.calls["open"] == 1, "one measures while nothing runs"
@@ -77,7 +85,7 @@ def test_what_would_be_too_much_is_refused_until_something_ends(carrying_of):
         return refused.value
 
     refused = asyncio.run(scenario())
-    words = "a live loop takes 0.30", "4 cores", "0.56 is taken", "0.86", "the limit is 0.85"
+    words = "a live loop takes 0.30", "4 cores", "0.61 is taken", "0.91", "the limit is 0.90"
     assert [word for word in words if word not in str(refused)] == []
     assert refused.retry_after_s == RETRY_SECONDS
 
@@ -86,7 +94,7 @@ def test_a_machine_that_cannot_carry_one_refuses_it_and_measures_again(carrying_
     async def scenario():
         carrying, generator = carrying_of(Room(cores=2, lanes=1, share=0.1))
         for _ in range(2):
-            with pytest.raises(BusyError, match=r"0\.13 would be, the limit is 0\.10"):
+            with pytest.raises(BusyError, match=r"0\.17 would be, the limit is 0\.10"):
                 await carrying.session("a")
         return generator.calls["open"]
 
@@ -101,7 +109,7 @@ def test_a_loop_that_is_told_notes_later_goes_on_and_leaves_less_to_others(carry
         carrying.is_told("a/loop")
         carrying.loop("a/loop", told=False)
         carrying.is_told("a/loop")
-        with pytest.raises(BusyError, match=r"0\.71 is taken, with it 1\.01 would be"):
+        with pytest.raises(BusyError, match=r"0\.76 is taken, with it 1\.06 would be"):
             carrying.loop("b/loop", told=False)
 
     asyncio.run(scenario())

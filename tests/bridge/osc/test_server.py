@@ -1,7 +1,10 @@
 """Datagrams to a real socket: verbs, jobs, takes, properties; what is refused and repeated."""
 
+import asyncio
 import shutil
+import socket
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +17,10 @@ from bridge.jobs import JobState
 from bridge.midi_file import write_midi
 from bridge.osc import job_book
 from bridge.osc.answers import ACCEPTED, FORMS, MAX_TEXT_CHARACTERS
+from bridge.osc.budget import SendBudget
 from bridge.osc.clients import NODES, Scope
 from bridge.osc.packet import Argument, encode
-from bridge.osc.server import OscSettings
+from bridge.osc.server import RECEIVE_BYTES, OscSettings, UdpServer
 from bridge.ports import MidiPart, Note, StemKind
 from bridge.transport import steady
 from tests.bridge.osc.garbage import bundle
@@ -38,6 +42,29 @@ def held_generator(at_step=7, **changes):
             held.wait()
 
     return CountingGenerator(on_step=hold, **changes), reached, held
+
+
+def test_datagrams_wait_while_the_server_computes():
+    limit = Path("/proc/sys/net/core/rmem_max")
+    if not limit.is_file() or int(limit.read_text()) < RECEIVE_BYTES // 2:
+        pytest.skip("this system grants no larger buffer")
+
+    async def scenario():
+        heard = []
+        server = UdpServer(lambda data, _peer: heard.append(data), SendBudget(time.monotonic))
+        port = await server.start("127.0.0.1", 0)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+            for number in range(1500):
+                # The loop that receives does not turn meanwhile.
+                sender.sendto(number.to_bytes(2), ("127.0.0.1", port))
+        for _ in range(200):
+            if len(heard) == 1500:
+                break
+            await asyncio.sleep(0.01)
+        server.stop()
+        return heard
+
+    assert asyncio.run(scenario()) == [number.to_bytes(2) for number in range(1500)]
 
 
 def test_a_continuation_is_written_and_told(osc, ask, prime):
