@@ -11,7 +11,7 @@ spectra, notes and samples, neither codes nor how the stretches are joined.
 
 from collections.abc import Callable
 from dataclasses import replace
-from math import ceil
+from math import ceil, floor
 
 import numpy as np
 from jaxtyping import Float16, Int16, Int64
@@ -135,13 +135,15 @@ class Reprising:
         unit = unit_beats(pulse, line)
         following = _next_line(pulse, start, unit)
         length = following - line
-        beat, last = (float(value) for value in pulse.beats(np.array([line, following])))
-        back = np.arange(1, 129) * unit
+        least = state.audio_start + CONTEXT_STEPS * STEP_SAMPLES
+        most = self._heard_end(state) - (following - start) - FADE_SAMPLES - STRAY_SAMPLES
+        beats = pulse.beats(np.array([line, following, least, max(least, most)]))
+        beat, last, first_heard, last_heard = (float(value) for value in beats)
+        nearest, furthest = (beat - last_heard) / unit, (beat - first_heard) / unit
+        back = np.arange(max(1, floor(nearest)), ceil(furthest) + 1) * unit
         places = pulse.samples(beat - back)
         lengths = pulse.samples(last - back) - places
         sources = np.rint(places).astype(np.int64) - (line - start)
-        least = state.audio_start + CONTEXT_STEPS * STEP_SAMPLES
-        most = self._heard_end(state) - (following - start) - FADE_SAMPLES - STRAY_SAMPLES
         fits = (sources >= least) & (sources <= most)
         fits &= np.abs(lengths / length - 1) <= SAME_LENGTH
         return Choice(

@@ -72,6 +72,13 @@ def test_what_sounds_is_the_recording(generator):
     np.testing.assert_allclose(sound[inside], heard, atol=1e-6)
 
 
+def test_the_recording_goes_on_however_long(generator):
+    rows = made(generator, end=PRIME + 150 * BEAT).reprised
+    assert len(rows) > 149
+    assert (rows[:, SOURCE] >= 0).all()
+    assert len(set(rows[-40:, SOURCE].tolist())) > 4
+
+
 def test_a_seed_is_a_choice_and_a_variation_another(generator):
     first = made(generator).reprised
     np.testing.assert_array_equal(made(generator).reprised, first)

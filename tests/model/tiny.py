@@ -90,7 +90,7 @@ def stepped(generator, state, plan, steps):
 
 def grown(generator, state, plan, end_sample):
     """Return the state once its codes are settled to a sample."""
-    for _ in range(200):
+    for _ in range(1000):
         if state.generating and state.settled_sample >= end_sample:
             return state
         state = generator.step([state], plan)[0].state
