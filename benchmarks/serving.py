@@ -70,9 +70,10 @@ def serving(model: Path | None) -> Generator[Server]:
     with tempfile.TemporaryDirectory() as folder, (Path(folder) / "log").open("w+") as log:
         command = [sys.executable, "-m", "bridge", "serve", "--port", "0", "--osc-port", "0"]
         command += ["--http-port", "0", "--plugin-port", "0"]
-        # Caches off: what was asked before must be computed again, for it is measured.
+        # Caches off: what was asked before must be computed again, for it is measured. None is
+        # refused, however late it comes: that is measured too.
         settings = Path(folder) / "config.toml"
-        settings.write_text("[limits]\ncache_bytes = 0\nlive_jobs = 8\n", "utf-8")
+        settings.write_text("[limits]\ncache_bytes = 0\nlive_jobs = 8\nlive_share = 0.0\n", "utf-8")
         command += ["--config", str(settings)]
         command += ["--spool", f"{folder}/spool", *(["--model", str(model)] if model else [])]
         started = time.monotonic()
