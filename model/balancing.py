@@ -37,16 +37,18 @@ class Balancing:
         self._counted = min(GROUPS, (grid.context_chunks - 1) // self._group_chunks)
         self._voice = Voice(step_samples=STEP_SAMPLES)
 
+    def missing(self, state: TimelineState) -> bool:
+        """Return whether a whole group of the prime was not weighed yet."""
+        return len(state.weighed) < self._groups(state)
+
     @torch.no_grad()
     def weighed(self, state: TimelineState) -> TimelineState:
-        """Return the state with the bands of every whole group, 0 of those too old to count."""
-        done, groups = len(state.weighed), self._groups(state)
-        if done >= groups:
-            return state
-        weighed = np.zeros((groups, *state.weighed.shape[1:]), np.float32)
-        first = max(0, groups - self._counted)
-        weighed[first:done] = state.weighed[first:done]
-        for group in range(max(first, done), groups):
+        """Return the state with the bands of one more group; of those too old to count, with 0."""
+        group = max(len(state.weighed), self._groups(state) - self._counted)
+        weighed = np.zeros((group + 1, *state.weighed.shape[1:]), np.float32)
+        weighed[: len(state.weighed)] = state.weighed
+        weighed[: max(0, group + 1 - self._counted)] = 0
+        if self._counted:
             weighed[group] = self._of_group(state, group)
         return replace(state, weighed=weighed)
 

@@ -206,10 +206,10 @@ class StreamingGenerator:
         state = self._reprising.begun(state, plan)
         if self._reprising.wanted(state, plan):
             return Step(state=self._reprised(state, plan), phase=PHASES[TOP])
-        if not plan.teacher:
-            state = self._balancing.weighed(state)
         if self._forgot(state):
             return Step(state=self._recalled(state), phase=PHASES[TOP])
+        if not plan.teacher and self._balancing.missing(state):
+            return Step(state=self._balancing.weighed(state), phase=PHASES[TOP])
         if self._composing.wanted(state):
             return Step(state=self._composing.compose(state, plan), phase=NOTES)
         if not plan.teacher:
@@ -252,7 +252,7 @@ class StreamingGenerator:
         for _ in range(CAUGHT_UP_CHUNKS):
             if state.remembered_chunks < self._chunks(state):
                 state = self._recalled(state)
-        return self._balancing.weighed(state)
+        return self._balancing.weighed(state) if self._balancing.missing(state) else state
 
     def _chunks(self, state: TimelineState) -> int:
         return len(state.codes) // self.grid.chunk_frames

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from tests.model.tiny import tiny_bundle, tiny_generator
+from tests.model.tiny import remembering_bundle, tiny_bundle, tiny_generator
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -24,6 +24,12 @@ def bundle():
 def generator(bundle):
     """Return the door to it."""
     return tiny_generator(bundle)
+
+
+@pytest.fixture(scope="session")
+def remembering():
+    """Return the door to a model that remembers 8 s, as the shipped one does."""
+    return tiny_generator(remembering_bundle())
 
 
 @pytest.fixture(scope="session", params=[torch.float32, torch.bfloat16], ids=["single", "half"])

@@ -3,7 +3,6 @@
 from dataclasses import replace
 
 import numpy as np
-import pytest
 import torch
 
 from model.attending import GROUP_STEPS
@@ -19,18 +18,9 @@ from tests.model.tiny import (
     fed,
     grown,
     plan,
-    remembering_bundle,
     sound,
-    tiny_generator,
     told,
 )
-
-
-@pytest.fixture(scope="module")
-def remembering():
-    """Return a model that still holds the audio of all groups that count."""
-    return tiny_generator(remembering_bundle())
-
 
 GROUP = GROUP_STEPS * STEP_SAMPLES
 PRIME = sound(3 * GROUP + CHUNK)

@@ -16,8 +16,6 @@ from tests.model.tiny import (
     fed,
     grown,
     plan,
-    remembering_bundle,
-    tiny_generator,
     told,
 )
 
@@ -27,9 +25,9 @@ PRIME = 250_000
 END = PRIME + 20 * CHUNK
 
 
-@pytest.fixture(scope="module")
-def generator():
-    return tiny_generator(remembering_bundle())
+@pytest.fixture
+def generator(remembering):
+    return remembering
 
 
 def beats(samples=PRIME, seed=3):
