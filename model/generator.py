@@ -32,6 +32,7 @@ from model.state import TimelineState, restored
 from model.store import SHIPPED, load_bundle
 from model.teacher import TeacherSampler, frames_per_step
 from model.values import Known, SamplingPlan, nothing_known
+from model.weighing import Choice
 
 Mono = Float32[np.ndarray, " samples"]
 NOTES = "notes"
@@ -204,8 +205,10 @@ class StreamingGenerator:
         elif plan.teacher != state.by_teacher:
             raise ValueError(f"teacher is {plan.teacher}, the timeline began with the other")
         state = self._reprising.begun(state, plan)
-        if self._reprising.wanted(state, plan):
-            return Step(state=self._reprised(state, plan), phase=PHASES[TOP])
+        choices = self._reprising.choices(state, plan)
+        if choices is not None:
+            return Step(state=self._reprised(state, choices, plan), phase=PHASES[TOP])
+        state = self._reprising.heard_again(state)
         if self._forgot(state):
             return Step(state=self._recalled(state), phase=PHASES[TOP])
         if not plan.teacher and self._balancing.missing(state):
@@ -218,15 +221,19 @@ class StreamingGenerator:
         state, level = self._teacher.step(state, plan)
         return Step(state=state, phase=PHASES[level])
 
-    def _reprised(self, state: TimelineState, plan: SamplingPlan) -> TimelineState:
+    def _reprised(
+        self, state: TimelineState, choices: Sequence[Choice], plan: SamplingPlan
+    ) -> TimelineState:
         """Return the state one chunk of the recording further.
 
         Notes are composed for it where a suffix is told, which nothing else leads to. Elsewhere
         they only cost time: 22 recordings and excerpts came out no better with them.
         """
-        if state.known.suffix is not None and self._composing.wanted(state):
-            state = self._composing.compose(state, plan)
-        return self._reprising.step(state, plan)
+        if state.known.suffix is not None:
+            state = self._reprising.heard_again(state)
+            if self._composing.wanted(state):
+                state = self._composing.compose(state, plan)
+        return self._reprising.step(state, choices, plan)
 
     def _forgot(self, state: TimelineState) -> bool:
         """Return whether whole chunks of codes are there that the student does not remember.

@@ -56,11 +56,12 @@ def sounded(
     begin, end = span
     made = np.zeros(end - begin)
     other = np.zeros(end - begin)
-    starts = rows[:, START].tolist()
-    near = range(max(0, np.searchsorted(rows[:, START], begin) - 2), len(rows))
-    for index in range(-1, len(rows)) if near.start == 0 else near:
-        first = begin if index < 0 else starts[index]
-        last = starts[index + 1] + FADE_SAMPLES if index + 1 < len(rows) else end
+    starts = rows[:, START]
+    nearest = max(0, int(np.searchsorted(starts, begin)) - 2)
+    beyond = int(np.searchsorted(starts, end))
+    for index in range(-1 if nearest == 0 else nearest, beyond):
+        first = begin if index < 0 else int(starts[index])
+        last = int(starts[index + 1]) + FADE_SAMPLES if index + 1 < len(rows) else end
         first, last = max(begin, first), min(end, last)
         if first >= last:
             continue
@@ -69,7 +70,7 @@ def sounded(
         if index < 0 or int(rows[index, SOURCE]) < 0:
             other[first - begin : last - begin] += gain
         else:
-            source = int(rows[index, SOURCE]) - starts[index] - audio_start
+            source = int(rows[index, SOURCE]) - int(starts[index]) - audio_start
             loud = gain * int(rows[index, GAIN]) / THOUSAND
             made[first - begin : last - begin] += loud * audio[source + first : source + last]
     return made.astype(np.float32), other.astype(np.float32)

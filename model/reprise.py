@@ -9,12 +9,12 @@ those the composer wrote, its place in the bar, and how lately it was heard. Kno
 spectra, notes and samples, neither codes nor how the stretches are joined.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from math import ceil, floor
 
 import numpy as np
-from jaxtyping import Float16, Int16, Int64
+from jaxtyping import Int16, Int64
 
 from model.composer import Voice
 from model.composing import velocities_of
@@ -62,26 +62,46 @@ class Reprising:
             return replace(state, beat=np.zeros((0, 5)))
         return replace(state, beat=pulse.knots + np.array([state.audio_start, 0, 0, 0, 0]))
 
-    def wanted(self, state: TimelineState, plan: SamplingPlan) -> bool:
-        """Return whether the chunk to come shall be filled from the recording."""
+    def choices(self, state: TimelineState, plan: SamplingPlan) -> list[Choice] | None:
+        """Return the lines to fill in the chunk to come; None where the recording cannot fill it.
+
+        Or where it shall not: notes, stems or a part are told, or the plan says so.
+        """
         pulse = self._pulse(state)
         if not self._asked(state, plan) or pulse is None:
-            return False
-        counts = [len(choice.sources) for choice in self._lines(state, pulse)]
+            return None
+        found = self._lines(state, pulse)
+        counts = [len(choice.sources) for choice in found]
         least = 1 if self._sounding(state) else LEAST_CANDIDATES
-        return all(counts) and (not counts or counts[0] >= least)
+        return found if all(counts) and (not counts or counts[0] >= least) else None
 
-    def step(self, state: TimelineState, plan: SamplingPlan) -> TimelineState:
+    def step(
+        self, state: TimelineState, choices: Sequence[Choice], plan: SamplingPlan
+    ) -> TimelineState:
         """Return the state one chunk further: its stretches drawn, its codes those of the prime."""
-        end = self._chunk_end(state)
-        rows, pulse = state.reprised, self._pulse(state)
-        assert pulse is not None
-        for choice in self._lines(state, pulse):
+        rows = state.reprised
+        for choice in choices:
             rows = self._with(state, rows, choice, plan)
-        codes = self._codes(state, rows, len(state.codes), end // self._grid.frame_samples)
-        heard = self._heard(state, rows, end)
-        codes = np.concatenate([state.codes, codes])
-        return replace(state, reprised=rows, codes=codes, heard=heard)
+        end = self._chunk_end(state) // self._grid.frame_samples
+        codes = self._codes(state, rows, len(state.codes), end)
+        return replace(state, reprised=rows, codes=np.concatenate([state.codes, codes]))
+
+    def heard_again(self, state: TimelineState) -> TimelineState:
+        """Return the state with the notes of what sounded again: a composer may go on from them.
+
+        They follow from what was heard, so nobody keeps them until they are asked for.
+        """
+        rows, first = state.reprised, len(state.heard)
+        if not len(rows) or first == 0 or first < self._heard_end(state) // STEP_SAMPLES:
+            return state
+        made_from = rows[rows[:, SOURCE] < 0, START]
+        end = min([state.settled_sample, *made_from.tolist()])
+        steps = np.arange(first, end // STEP_SAMPLES)
+        if not len(steps):
+            return state
+        sources = sources_of(rows, steps * STEP_SAMPLES) // STEP_SAMPLES
+        again = state.heard[sources.clip(0, first - 1)]
+        return replace(state, heard=np.concatenate([state.heard, again]))
 
     def left(self, state: TimelineState) -> TimelineState:
         """Return the state in which the finisher makes what comes after the settled codes."""
@@ -207,16 +227,6 @@ class Reprising:
             if choice.least <= earlier <= choice.most:
                 return earlier
         return None
-
-    def _heard(
-        self, state: TimelineState, rows: Rows, end: int
-    ) -> Float16[np.ndarray, "steps rows states"]:
-        """Return the notes heard, with those of what sounds again: a composer may go on from it."""
-        steps = np.arange(len(state.heard), end // STEP_SAMPLES)
-        if not len(state.heard) or len(state.heard) < self._heard_end(state) // STEP_SAMPLES:
-            return state.heard
-        sources = sources_of(rows, steps * STEP_SAMPLES) // STEP_SAMPLES
-        return np.concatenate([state.heard, state.heard[sources.clip(0, len(state.heard) - 1)]])
 
     def _codes(
         self, state: TimelineState, rows: Rows, first: int, end: int

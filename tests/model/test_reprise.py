@@ -166,6 +166,8 @@ def test_what_sounded_before_the_finisher_took_over_sounds_the_same_after(genera
 def test_who_composes_after_the_recording_went_on_by_itself_heard_that_too(generator):
     half = made(generator, end=36 * CHUNK)
     assert half.known.composed_span is None, "nothing asks for notes"
+    assert len(half.heard) == PRIME // STEP_SAMPLES, "nor for what sounds again"
+    half = generator.step([half], plan(reprise=False))[0].state
     assert len(half.heard) == 36 * CHUNK // STEP_SAMPLES
     source = int(half.reprised[1, SOURCE]) + 4 * STEP_SAMPLES
     step = (int(half.reprised[1, START]) + 4 * STEP_SAMPLES) // STEP_SAMPLES
