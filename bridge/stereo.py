@@ -9,6 +9,7 @@ size give the same bytes. Knows neither models nor files.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from math import ceil, exp, log, log2, pi
 from typing import Final
 
@@ -137,9 +138,13 @@ def _low_pass(audio: _Samples, pole: float) -> _Samples:
     The sum over 2^n samples is made of n doublings, each a shifted addition.
     """
     made = (1 - pole) * audio
+    other = np.empty_like(made)
     for doubling in range(_doublings(pole)):
-        shift = 1 << doubling
-        made = np.concatenate([made[:shift], made[shift:] + pole**shift * made[:-shift]])
+        shift = min(1 << doubling, made.size)
+        other[:shift] = made[:shift]
+        np.multiply(made[: made.size - shift], pole**shift, out=other[shift:])
+        other[shift:] += made[shift:]
+        made, other = other, made
     return made
 
 
@@ -151,7 +156,8 @@ def _doublings(pole: float) -> int:
     return max(0, ceil(log2(log(_FILTER_FLOOR) / log(pole))))
 
 
-def _echoes(sample_rate: int) -> list[tuple[int, float]]:
+@lru_cache
+def _echoes(sample_rate: int) -> tuple[tuple[int, float], ...]:
     """Return delays in samples and gains of sparse echoes ("velvet noise") of power 1.
 
     One echo a millisecond, placed and signed by a fixed sequence of numbers
@@ -166,15 +172,17 @@ def _echoes(sample_rate: int) -> list[tuple[int, float]]:
         sign = 1.0 if number >> 13 & 1 else -1.0
         echoes.append((round(seconds * sample_rate), sign * exp(-seconds / _ECHO_DECAY_SECONDS)))
     power = sum(gain * gain for _, gain in echoes)
-    return [(delay_samples, gain / power**0.5) for delay_samples, gain in echoes]
+    return tuple((delay_samples, gain / power**0.5) for delay_samples, gain in echoes)
 
 
+@lru_cache
 def _reach(sample_rate: int) -> int:
     """Return how many samples back the side hears."""
     slowest = _pole(CROSSOVERS_HZ[0], sample_rate)
     return max(delay for delay, _ in _echoes(sample_rate)) + (1 << _doublings(slowest))
 
 
+@lru_cache(maxsize=1)
 def _band_responses(sample_rate: int, num_points: int) -> _Responses:
     turns = np.exp(-2j * pi * np.fft.rfftfreq(num_points))
     poles = [_pole(cutoff_hz, sample_rate) for cutoff_hz in CROSSOVERS_HZ]
@@ -183,6 +191,7 @@ def _band_responses(sample_rate: int, num_points: int) -> _Responses:
     return edges[1:] - edges[:-1]
 
 
+@lru_cache(maxsize=1)
 def _echo_response(sample_rate: int, num_points: int) -> _Spectrum:
     impulse = np.zeros(num_points)
     for delay_samples, gain in _echoes(sample_rate):

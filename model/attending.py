@@ -2,7 +2,7 @@
 
 Spectra are what the finisher recalls, notes what the composer goes on with.
 Both are computed in groups of a fixed size on the anchor's grid, so that they
-are the same however the audio arrives.
+are the same however the audio arrives, and whenever somebody asks for notes.
 """
 
 from dataclasses import replace
@@ -40,10 +40,7 @@ class Attending:
 
     @torch.no_grad()
     def listened(self, state: TimelineState) -> TimelineState:
-        """Return the state with spectra of all settled whole steps, and notes of whole groups.
-
-        Once the timeline generates, the last group is heard as far as it goes.
-        """
+        """Return the state with spectra of all settled whole steps of what was heard."""
         ready = state.settled_sample // STEP_SAMPLES
         spectra = [state.spectra]
         done = len(state.spectra)
@@ -51,8 +48,23 @@ class Attending:
             rows = self._spectra(state, done // self._chunk_steps)[: ready - done]
             spectra.append(rows.astype(np.float16))
             done += len(rows)
-        state = replace(state, spectra=np.concatenate(spectra))
-        return state if self._told(state) else self._noted(state, ready)
+        return replace(state, spectra=np.concatenate(spectra))
+
+    @torch.no_grad()
+    def noted(self, state: TimelineState) -> TimelineState:
+        """Return the state with the notes of whole groups of its spectra, unless they were told.
+
+        Once the timeline generates, the last group is heard as far as it goes.
+        """
+        done, ready = len(state.heard), len(state.spectra)
+        if self._told(state) or done + (1 if state.generating else GROUP_STEPS) > ready:
+            return state
+        heard = [state.heard]
+        while done + GROUP_STEPS <= ready or (state.generating and done < ready):
+            rows = self._notes(state.spectra, done)[: ready - done]
+            heard.append(rows)
+            done += len(rows)
+        return replace(state, heard=np.concatenate(heard))
 
     @torch.no_grad()
     def heard_alone(self, audio: Mono) -> Float16[np.ndarray, "group rows states"]:
@@ -73,15 +85,6 @@ class Attending:
             digest(window), lambda: step_spectra(torch.as_tensor(window)[None])[0].numpy()
         )
 
-    def _noted(self, state: TimelineState, ready: int) -> TimelineState:
-        heard = [state.heard]
-        done = len(state.heard)
-        while done + GROUP_STEPS <= ready or (state.generating and done < ready):
-            rows = self._notes(state.spectra, done)[: ready - done]
-            heard.append(rows)
-            done += len(rows)
-        return replace(state, heard=np.concatenate(heard))
-
     def _notes(
         self, spectra: Float16[np.ndarray, "steps features"], first: int
     ) -> Float16[np.ndarray, "group rows states"]:
@@ -99,4 +102,5 @@ class Attending:
     def _told(self, state: TimelineState) -> bool:
         """Return whether notes are known to the end of what was heard: then nobody need guess."""
         ends = [last for _, last in state.known.spans()]
-        return bool(ends) and max(ends) >= state.settled_sample > 0
+        heard = min(state.settled_sample, state.drawn_from * state.frame_samples)
+        return bool(ends) and max(ends) >= heard > 0

@@ -24,7 +24,7 @@ from model.hearing import Hearing
 from model.inputs import Inputs
 from model.listening import FEATURES
 from model.memo import MemoStats, together
-from model.reprise import MIX, Reprising
+from model.reprise import MIX, Reprising, needs_notes
 from model.rewinding import rewound
 from model.serving import made_ready
 from model.similarity import mel_similarity
@@ -165,6 +165,7 @@ class StreamingGenerator:
             "notes": self._attending.notes.stats(),
             "conditions": self._fast.conditions.stats(),
             "recall": self._finishing.read.stats(),
+            "reprise": self._reprising.recalled.stats(),
         }
 
     def restore(self, data: bytes) -> TimelineState:
@@ -208,7 +209,7 @@ class StreamingGenerator:
         choices = self._reprising.choices(state, plan)
         if choices is not None:
             return Step(state=self._reprised(state, choices, plan), phase=PHASES[TOP])
-        state = self._reprising.heard_again(state)
+        state = self._reprising.heard_again(self._attending.noted(state))
         if self._forgot(state):
             return Step(state=self._recalled(state), phase=PHASES[TOP])
         if not plan.teacher and self._balancing.missing(state):
@@ -229,6 +230,8 @@ class StreamingGenerator:
         Notes are composed for it where a suffix is told, which nothing else leads to. Elsewhere
         they only cost time: 22 recordings and excerpts came out no better with them.
         """
+        if needs_notes(state.known):
+            state = self._attending.noted(state)
         if state.known.suffix is not None:
             state = self._reprising.heard_again(state)
             if self._composing.wanted(state):
@@ -254,7 +257,10 @@ class StreamingGenerator:
         learn of it then.
         """
         known = state.known
-        if known.notes_span is None and not known.stems and known.target == MIX:
+        by_itself = known.notes_span is None and not known.stems and known.target == MIX
+        if not by_itself or needs_notes(known):
+            state = self._attending.noted(state)
+        if by_itself:
             return state
         for _ in range(CAUGHT_UP_CHUNKS):
             if state.remembered_chunks < self._chunks(state):

@@ -77,12 +77,13 @@ def sounded(
 
 
 def _shape(rows: Rows, index: int, at: Int64[np.ndarray, " n"]) -> Float64[np.ndarray, " n"]:
-    """Return a stretch's gain: in over its own fade, out over the next one's."""
+    """Return a stretch's gain: in over its own fade, out over the next one's, 1 between."""
     gain = np.ones(len(at))
-    if index >= 0:
-        gain = gain * _faded(rows, index, at, np.sin)
-    if index + 1 < len(rows):
-        gain = gain * _faded(rows, index + 1, at, np.cos)
+    for fading, shape in ((index, np.sin), (index + 1, np.cos)):
+        if 0 <= fading < len(rows):
+            begun = int(rows[fading, START]) - int(at[0])
+            under = slice(max(0, begun), max(0, begun + FADE_SAMPLES))
+            gain[under] *= _faded(rows, fading, at[under], shape)
     return gain
 
 

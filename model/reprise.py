@@ -21,10 +21,11 @@ from model.composing import velocities_of
 from model.grains import FADE_SAMPLES, SOURCE, START, STRAY_SAMPLES, THOUSAND, Rows, alignment
 from model.grid import LEAD_FRAMES, Grid
 from model.listening import STEP_SAMPLES
+from model.memo import Memo, digest
 from model.noise import choose, uniform
 from model.state import TimelineState
-from model.values import Mono, Pulse, SamplingPlan
-from model.weighing import CONTEXT_STEPS, Choice, costs_of, sources_of
+from model.values import Known, Mono, Pulse, SamplingPlan
+from model.weighing import CONTEXT_STEPS, Choice, Recalled, costs_of, recalled, sources_of
 
 LEVEL = 4
 """Of the noise: the codec's levels are 0 to 2, the composer's draws 3."""
@@ -41,6 +42,7 @@ COOLNESS = 12.0
 """A cost greater by 1/12 makes a stretch e times as unlikely, at temperature 1."""
 DRAWS = 2
 """A line: which stretch, and whether an earlier section comes back."""
+RECALLED_BYTES = 8 * 2**20
 VOICE = Voice(step_samples=STEP_SAMPLES)
 FindPulse = Callable[[Mono], Pulse | None]
 
@@ -52,6 +54,8 @@ class Reprising:
         """Take the grid, and what finds the beat of a recording whose tempo nobody told."""
         self._grid = grid
         self._find_pulse = find_pulse
+        self.recalled: Memo[Recalled] = Memo(RECALLED_BYTES, lambda one: one.nbytes)
+        """What stretches are compared with, by the spectra of the recording."""
 
     def begun(self, state: TimelineState, plan: SamplingPlan) -> TimelineState:
         """Return the state with the pulse of what was heard, if that is asked for and not told."""
@@ -192,7 +196,7 @@ class Reprising:
         )
         source = self._come_back(state, rows, choice, float(draws[1]))
         if source is None:
-            costs = costs_of(state, rows, choice, outgoing)
+            costs = costs_of(state, self._recalled(state), rows, choice, outgoing)
             chances = np.exp(-(COOLNESS / plan.temperature) * (costs - costs.min()))
             source = int(choice.sources[choose(chances[None], draws[:1])[0]])
         likeness = 1.0
@@ -206,6 +210,10 @@ class Reprising:
         loud = velocities_of(state.known, np.array([choice.line]), VOICE)[0] / VOICE.velocity
         row = [choice.start, source, round(THOUSAND * loud), round(THOUSAND * likeness)]
         return np.concatenate([rows, np.array([row], np.int64)])
+
+    def _recalled(self, state: TimelineState) -> Recalled:
+        spectra = state.spectra
+        return self.recalled.of(digest(spectra), lambda: recalled(spectra))
 
     def _come_back(
         self, state: TimelineState, rows: Rows, choice: Choice, draw: float
@@ -235,6 +243,11 @@ class Reprising:
         hop = self._grid.frame_samples
         sources = sources_of(rows, np.arange(first, end) * hop + hop // 2) // hop
         return state.codes[np.clip(sources, 0, min(state.drawn_from, len(state.codes)) - 1)]
+
+
+def needs_notes(known: Known) -> bool:
+    """Return whether stretches are weighed by the notes heard in them."""
+    return known.suffix is not None or bool(known.density)
 
 
 def unit_beats(pulse: Pulse, sample: int) -> float:

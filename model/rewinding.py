@@ -39,6 +39,9 @@ def rewound(state: TimelineState, sample: int, step_samples: int) -> TimelineSta
             f"the first frame ends at sample {state.frame_samples}"
         )
     end = frames * state.frame_samples
+    steps = end // step_samples
+    # Of a recording that ends earlier now, the last notes are heard anew, as if nobody had yet.
+    noted = steps if frames >= state.drawn_from else steps // GROUP_STEPS * GROUP_STEPS
     return replace(
         state,
         known=_known_before(state.known, end, step_samples),
@@ -50,8 +53,8 @@ def rewound(state: TimelineState, sample: int, step_samples: int) -> TimelineSta
         drawn_from=min(state.drawn_from, frames),
         reprised=state.reprised[state.reprised[:, START] < end],
         beat=state.beat if frames >= state.drawn_from else None,
-        spectra=state.spectra[: end // step_samples],
-        heard=state.heard[: end // step_samples],
+        spectra=state.spectra[:steps],
+        heard=state.heard[:noted],
         weighed=state.weighed[: end // (step_samples * GROUP_STEPS)],
         primed_sample=min(state.primed_sample, end),
     )

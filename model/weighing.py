@@ -8,7 +8,7 @@ spectra and notes, no draws.
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int64
+from jaxtyping import Float16, Float32, Float64, Int64
 
 from model.composer import PITCHES, STRUCK, score_heard, score_of
 from model.composing import density_at
@@ -18,6 +18,7 @@ from model.listening import STEP_SAMPLES
 from model.state import TimelineState
 
 CONTEXT_STEPS = 8
+LATER_MATTERS_MORE = np.linspace(0.4, 1, CONTEXT_STEPS, dtype=np.float32)
 LATELY = 8
 COPY_STEPS = 21
 """1 s."""
@@ -39,6 +40,7 @@ score of 16 recordings was .82 on average where the true continuations have .51,
 without `copy` its 95th percentile was .90 and with the tempo unknown .91, with it .87 and .83,
 where the true ones have .88."""
 Costs = Float64[np.ndarray, " candidates"]
+Steps = Float32[np.ndarray, "steps features"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -56,10 +58,36 @@ class Choice:
     most: int
 
 
-def costs_of(state: TimelineState, rows: Rows, choice: Choice, outgoing: int) -> Costs:
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Recalled:
+    """A recording's spectra, as they are and less their mean, ready to be compared with.
+
+    `spread` is how much windows of `COPY_STEPS` steps vary: a sum of squares for each.
+    """
+
+    spectra: Steps
+    centred: Steps
+    spread: Float64[np.ndarray, " windows"]
+
+    @property
+    def nbytes(self) -> int:
+        """Return the bytes held."""
+        return self.spectra.nbytes + self.centred.nbytes + self.spread.nbytes
+
+
+def recalled(heard: Float16[np.ndarray, "steps features"]) -> Recalled:
+    """Return what stretches of a recording are compared with, from its spectra."""
+    spectra = heard.astype(np.float32)
+    centred = spectra - spectra.mean(0)
+    return Recalled(spectra=spectra, centred=centred, spread=_spread(centred, COPY_STEPS))
+
+
+def costs_of(
+    state: TimelineState, recording: Recalled, rows: Rows, choice: Choice, outgoing: int
+) -> Costs:
     """Return a cost for each source, after what sounds from `outgoing` on in the recording."""
     sources = choice.sources
-    cost = WEIGHTS["context"] * (1 - _context(state, outgoing, sources))
+    cost = WEIGHTS["context"] * (1 - _context(recording, outgoing, sources))
     cost = cost + WEIGHTS["notes"] * (1 - _agreement(state, choice))
     cost += WEIGHTS["bar"] * _off_the_bar(state, choice)
     cost += WEIGHTS["density"] * _too_dense(state, choice)
@@ -68,45 +96,52 @@ def costs_of(state: TimelineState, rows: Rows, choice: Choice, outgoing: int) ->
         cost += WEIGHTS["lately"] * (np.abs(sources - source) < NEAR_SAMPLES)
     goes_on = np.abs(sources - outgoing) <= STRAY_SAMPLES
     cost += WEIGHTS["run"] * goes_on
-    return cost + WEIGHTS["copy"] * copied_shares(state, rows, choice)
+    return cost + WEIGHTS["copy"] * copied_shares(recording, rows, choice)
 
 
-def copied_shares(state: TimelineState, rows: Rows, choice: Choice) -> Costs:
+def copied_shares(recording: Recalled, rows: Rows, choice: Choice) -> Costs:
     """Return how like each stretch, after what sounds, is to any place of the recording, 0 to 1.
 
     Compared are the spectra of up to `COPY_STEPS` steps that end with the stretch, each bin less
     its mean in them, as an evaluation's copy score does: repeated music is found again though
     no run of samples is. Likeness up to `FREELY_ALIKE` counts nothing.
     """
+    spectra = recording.spectra
     begun = _sounding_since(rows, choice)
     steps = min(COPY_STEPS, (choice.end - begun) // STEP_SAMPLES)
-    if steps < LEAST_COPY_STEPS or len(state.spectra) < steps:
+    if steps < LEAST_COPY_STEPS or len(spectra) < steps:
         return np.zeros(len(choice.sources))
     times = choice.end - STEP_SAMPLES * np.arange(steps, 0, -1)
     moved = choice.sources[:, None] + (times - choice.start)
     places = np.where(times >= choice.start, moved, sources_of(rows, times))
-    spectra = state.spectra.astype(np.float32)
     made = spectra[np.clip(np.rint(places / STEP_SAMPLES).astype(int), 0, len(spectra) - 1)]
-    likeness = _best_matches(made - made.mean(1, keepdims=True), spectra - spectra.mean(0))
+    likeness = _best_matches(made - made.mean(1, keepdims=True), recording)
     return np.clip((likeness - FREELY_ALIKE) / (1 - FREELY_ALIKE), 0, 1)
 
 
 def _best_matches(
-    made: Float32[np.ndarray, "candidates steps features"],
-    spectra: Float32[np.ndarray, "heard features"],
+    made: Float32[np.ndarray, "candidates steps features"], recording: Recalled
 ) -> Costs:
     """Return the highest normalised correlation of each with as many steps of the recording."""
     count, steps, features = made.shape
+    spectra = recording.centred
     products = (made.reshape(-1, features) @ spectra.T).reshape(count, steps, -1)
     windows = len(spectra) - steps + 1
     matches = sum(products[:, step, step : step + windows] for step in range(steps))
-    before = np.zeros((1, features))
+    spread = recording.spread if steps == COPY_STEPS else _spread(spectra, steps)
+    norms = np.sqrt(np.maximum(spread, 0))[None] * np.linalg.norm(made, axis=(1, 2))[:, None]
+    return (matches / np.maximum(norms, 1e-9)).max(1).astype(np.float64)
+
+
+def _spread(spectra: Steps, steps: int) -> Float64[np.ndarray, " windows"]:
+    """Return how much the spectra of each window vary; nothing if there is no whole one."""
+    if len(spectra) < steps:
+        return np.zeros(0)
+    before = np.zeros((1, spectra.shape[1]))
     sums = np.concatenate([before, np.cumsum(spectra, 0, dtype=np.float64)])
     powers = np.concatenate([before, np.cumsum(spectra.astype(np.float64) ** 2, 0)])
     means = (sums[steps:] - sums[:-steps]) / steps
-    spread = (powers[steps:] - powers[:-steps] - steps * means**2).sum(1)
-    norms = np.sqrt(np.maximum(spread, 0))[None] * np.linalg.norm(made, axis=(1, 2))[:, None]
-    return (matches / np.maximum(norms, 1e-9)).max(1).astype(np.float64)
+    return (powers[steps:] - powers[:-steps] - steps * means**2).sum(1)
 
 
 def _sounding_since(rows: Rows, choice: Choice) -> int:
@@ -135,29 +170,24 @@ def _off_the_bar(state: TimelineState, choice: Choice) -> Costs:
     return np.where(apart < 0.02, 0.0, np.where(np.abs(apart - 0.5) < 0.02, 0.5, 1.0))
 
 
-def _context(state: TimelineState, outgoing: int, sources: Int64[np.ndarray, " n"]) -> Costs:
+def _context(recording: Recalled, outgoing: int, sources: Int64[np.ndarray, " n"]) -> Costs:
     """Return how like the sound before each source is to that before where we come from, -1 to 1.
 
     Spectra less their mean: what all of a recording has in common tells nothing.
     """
-    spectra = state.spectra.astype(np.float32)
-    spectra = spectra - spectra.mean(0)
-    here = _before(spectra, outgoing)
-    there = np.stack([_before(spectra, int(source)) for source in sources])
+    here = _before(recording.centred, outgoing)
+    there = np.stack([_before(recording.centred, int(source)) for source in sources])
     norms = np.linalg.norm(there, axis=1) * np.linalg.norm(here)
     return (there @ here / np.maximum(norms, 1e-9)).astype(np.float64)
 
 
-def _before(
-    spectra: Float32[np.ndarray, "steps features"], sample: int
-) -> Float32[np.ndarray, " both"]:
+def _before(spectra: Steps, sample: int) -> Float32[np.ndarray, " both"]:
     step = min(round(sample / STEP_SAMPLES), len(spectra))
     rows = np.zeros((CONTEXT_STEPS, spectra.shape[1]), np.float32)
     found = spectra[max(0, step - CONTEXT_STEPS) : step]
     if len(found):
         rows[-len(found) :] = found
-    # What was heard last matters most.
-    return (rows * np.linspace(0.4, 1, CONTEXT_STEPS, dtype=np.float32)[:, None]).ravel()
+    return (rows * LATER_MATTERS_MORE[:, None]).ravel()
 
 
 def _agreement(state: TimelineState, choice: Choice) -> Costs:
