@@ -2,7 +2,8 @@
 
 A window begins at an anchor, where its code grid starts, and is bounded: before it
 is full the next one begins to hear beside it, and takes over once it has heard as
-much as can matter to the model. So nothing is ever heard again at once. Knows
+much as can matter to the model. So nothing is ever heard again at once. Their grids
+are one, so a model that keeps what it made of a sound makes it once for both. Knows
 neither answers nor wires.
 """
 
@@ -20,6 +21,7 @@ from bridge.errors import InvalidRequestError, OutOfRangeError
 from bridge.live_level import Loudness, Stage
 from bridge.live_setup import LiveSetup
 from bridge.live_steering import Steering
+from bridge.live_tape import Tape
 from bridge.ports import Audio, Conditions, Generator, Mono, Quality, S
 from bridge.request import Prime
 from bridge.resample import REACH_SAMPLES, ToModel, to_model
@@ -28,7 +30,8 @@ from bridge.transport import SampleMap
 from bridge.trial import TRIED_SECONDS, says_something
 
 WINDOW_SECONDS: Final = 30
-"""How much of the recording is kept, and as much again as the model's context takes."""
+"""About so much of the recording is kept, and as much again as the model's context takes. A window
+begins where its grid meets that of the one before: at 48 and 96 kHz that is each 27 s."""
 REACH_SECONDS: Final = 4
 """How far behind the newest sample a splice still finds the model prefilled."""
 PATIENT_SECONDS: Final = 1.0
@@ -80,6 +83,8 @@ class Recording(Generic[S]):
         self._steering = steering
         self._loudness = Loudness()
         self._stage = Stage(setup.sample_rate)
+        self._tape = Tape(setup.num_channels, setup.start_sample)
+        self._stream = ToModel(setup.sample_rate, engine.info.sample_rate)
         self._num_windows = 0
         self._window = self._new_window(setup.start_sample)
         self._next: _Window[S] | None = None
@@ -95,7 +100,7 @@ class Recording(Generic[S]):
     @property
     def end_sample(self) -> int:
         """Return the sample at which the next block is due."""
-        return self._window.end_sample
+        return self._tape.end_sample
 
     @property
     def prefilled_sample(self) -> int:
@@ -113,13 +118,15 @@ class Recording(Generic[S]):
 
     async def hear(self, audio: Audio) -> None:
         """Add a block, and let the model hear what fills its canonical blocks."""
-        self._window.take(audio)
+        made = self._stream.push(mid_of(audio)[None])[0]
+        self._tape.add(audio)
+        self._window.take(made)
         await self._window.feed(self.patience_s)
         self._look()
         if self._fidelity is None:
             # Once, so that no answer waits for it.
             self._fidelity = await self._window.tried()
-        await self._renew(audio)
+        await self._renew(made)
 
     def check(self, splice_sample: int) -> None:
         """Refuse a splice that lies before what is kept, or too far ahead.
@@ -161,21 +168,22 @@ class Recording(Generic[S]):
                 window.close()
 
     def _look(self) -> None:
-        window, stage = self._window, self._stage
-        num_samples = window.end_sample - self._setup.start_sample
+        tape, stage = self._tape, self._stage
+        num_samples = tape.end_sample - self._setup.start_sample
         if stage.is_due(num_samples):
-            newest = window.newest(min(stage.reach_samples, window.num_samples))
-            stage.look(num_samples, window.end_sample, newest)
+            kept = tape.end_sample - self._window.anchor_sample
+            stage.look(num_samples, tape.end_sample, tape.newest(min(stage.reach_samples, kept)))
 
-    async def _renew(self, audio: Audio) -> None:
+    async def _renew(self, made: Mono) -> None:
         """Let the next window hear, begin, or take over, when it is time."""
         window, coming = self._window, self._next
         if coming is not None:
-            coming.take(audio)
+            coming.take(made)
             await self._catch_up(coming, window.context_samples - coming.num_samples)
-        elif window.num_samples >= window.lone_samples:
-            self._next = self._new_window(window.end_sample)
+        elif window.num_beyond > 0:
+            self._next = self._new_window(window.next_anchor_sample)
             await self._next.open()
+            self._next.take(made[-window.num_beyond :])
 
     async def _catch_up(self, coming: "_Window[S]", missing_samples: int) -> None:
         """Let the next window's model hear beside what goes on, until it takes over.
@@ -190,6 +198,7 @@ class Recording(Generic[S]):
             self._window.close()
             self._window, self._next, self._catching_up = coming, None, None
             self._steering.forget_before(coming.anchor_sample)
+            self._tape.forget_before(coming.anchor_sample)
         elif task is None or task.done():
             if task is not None:
                 task.result()
@@ -200,9 +209,8 @@ class Recording(Generic[S]):
     def _new_window(self, anchor_sample: int) -> "_Window[S]":
         self._num_windows += 1
         name = f"live-{self._setup.session_id}-{self._num_windows}"
-        return _Window(
-            self._engine, self._setup, (self._steering, self._loudness), anchor_sample, name
-        )
+        heard = (self._tape, self._steering, self._loudness)
+        return _Window(self._engine, self._setup, heard, anchor_sample, name)
 
 
 class _Window(Generic[S]):
@@ -212,14 +220,14 @@ class _Window(Generic[S]):
         self,
         engine: Engine[S],
         setup: LiveSetup,
-        shared: "tuple[Steering, Loudness]",
+        shared: "tuple[Tape, Steering, Loudness]",
         anchor_sample: int,
         name: str,
     ) -> None:
         info = engine.info
         self._engine = engine
         self._setup = setup
-        self._steering, self._loudness = shared
+        self._tape, self._steering, self._loudness = shared
         self._name = name
         self._feed_samples = info.feed_samples
         self._map = SampleMap(
@@ -228,9 +236,13 @@ class _Window(Generic[S]):
             model_rate=info.sample_rate,
         )
         self.context_samples = ceil(info.context_samples / self._map.ratio)
-        self.lone_samples = max(0, WINDOW_SECONDS * setup.sample_rate - self.context_samples)
-        self._stream = ToModel(setup.sample_rate, info.sample_rate)
-        self._blocks: list[Audio] = []
+        lone_samples = WINDOW_SECONDS * setup.sample_rate - self.context_samples
+        shared_samples = (info.feed_samples / self._map.ratio).numerator
+        self.next_anchor_sample = anchor_sample + shared_samples * max(
+            1, round(lone_samples / shared_samples)
+        )
+        """Where the next window shall begin: on this one's grid, and on a model sample."""
+        self._num_made = 0
         self._unfed: Mono = np.zeros(0, np.float32)
         self._due: deque[tuple[Mono, int]] = deque()
         self._milestones: deque[Milestone[S]] = deque()
@@ -241,11 +253,15 @@ class _Window(Generic[S]):
         self._next_weighed = 0
         self._told = 0
         self.anchor_sample = anchor_sample
-        self.end_sample = anchor_sample
 
     @property
     def num_samples(self) -> int:
-        return self.end_sample - self.anchor_sample
+        return self._tape.end_sample - self.anchor_sample
+
+    @property
+    def num_beyond(self) -> int:
+        """Return how many model samples of the next window have come; below 0 some are missing."""
+        return self._num_made - self._map.floor_model(self.next_anchor_sample)
 
     @property
     def prefilled_sample(self) -> int:
@@ -265,14 +281,13 @@ class _Window(Generic[S]):
             Milestone(state=state, fed_samples=0, end_sample=self.anchor_sample)
         )
 
-    def take(self, audio: Audio) -> None:
-        self._blocks.append(audio)
-        self.end_sample += audio.shape[1]
-        made = self._stream.push(mid_of(audio)[None])[0]
+    def take(self, made: Mono) -> None:
+        """Add model samples of what the tape holds."""
+        self._num_made += made.shape[0]
         self._unfed = np.concatenate([self._unfed, made])
         size = self._feed_samples
         while self._unfed.shape[0] >= size:
-            self._due.append((self._unfed[:size].copy(), self.end_sample))
+            self._due.append((self._unfed[:size].copy(), self._tape.end_sample))
             self._unfed = self._unfed[size:]
 
     async def feed(self, patience_s: float) -> None:
@@ -281,7 +296,7 @@ class _Window(Generic[S]):
             await self._feed(*self._due.popleft(), patience_s)
 
     async def ready(self, splice_sample: int, fidelity: float | None) -> Ready[S]:
-        samples = self._joined()[:, : splice_sample - self.anchor_sample]
+        samples = self._tape.stretch(self.anchor_sample, splice_sample)
         heard = [one for one in self._milestones if one.end_sample <= splice_sample]
         prefilled = None
         if heard:
@@ -328,7 +343,7 @@ class _Window(Generic[S]):
         if not self._keeps_level:
             await self._weigh(state, fed)
         reach = REACH_SECONDS * self._setup.sample_rate
-        while self._milestones[0].end_sample < self.end_sample - reach:
+        while self._milestones[0].end_sample < self._tape.end_sample - reach:
             self._milestones.popleft()
 
     async def _weigh(self, state: S, fed_samples: int) -> None:
@@ -363,7 +378,7 @@ class _Window(Generic[S]):
         size = ceil(TRIED_SECONDS * self._setup.sample_rate)
         if self.num_samples < size:
             return None
-        stretch = mid_of(self.newest(size))
+        stretch = mid_of(self._tape.newest(size))
         if not says_something(stretch):
             return None
         made = ToModel(self._setup.sample_rate, self._engine.info.sample_rate).push(stretch[None])
@@ -372,18 +387,3 @@ class _Window(Generic[S]):
             return model.fidelity(made[0])
 
         return await self._engine.on_model(self._name, fidelity)
-
-    def newest(self, num_samples: int) -> Audio:
-        parts: list[Audio] = []
-        missing = num_samples
-        for block in reversed(self._blocks):
-            parts.append(block[:, -missing:])
-            missing -= parts[-1].shape[1]
-            if not missing:
-                break
-        return np.concatenate(parts[::-1], axis=1)
-
-    def _joined(self) -> Audio:
-        nothing = np.zeros((self._setup.num_channels, 0), np.float32)
-        self._blocks = [np.concatenate([nothing, *self._blocks], axis=1)]
-        return self._blocks[0]

@@ -317,6 +317,23 @@ def test_a_recording_longer_than_the_window_is_anchored_anew(serve, connect, sil
     assert client.render(whole).done.sha256 == answer.done.sha256
 
 
+@pytest.mark.parametrize("sample_rate", [44_100, 48_000])
+def test_the_next_window_hears_the_same_blocks_so_that_they_are_encoded_once(
+    sample_rate, serve, connect
+):
+    info = counting_info(feed_samples=1 << 13, frame_samples=1 << 7, block_samples=1 << 12)
+    generator = CountingGenerator(info)
+    num_samples = (WINDOW_SECONDS + 3) * sample_rate
+    told = header(format=bridge_pb2.AudioFormat(sample_rate=sample_rate, num_channels=1))
+    with connect(serve(generator)).live(told) as live:
+        live.play(played(num_samples))
+        live.wait_until_heard(START + num_samples)
+    assert len(generator.opened) == 2
+    num_distinct = len({block.tobytes() for block in generator.fed})
+    assert num_distinct == (WINDOW_SECONDS + 3) * info.sample_rate // info.feed_samples
+    assert len(generator.fed) > num_distinct
+
+
 def test_ending_the_call_stops_the_answer(serve, eventually):
     held = threading.Event()
     served = serve(CountingGenerator(on_step=lambda step: held.wait() if step == 3 else None))

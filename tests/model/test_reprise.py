@@ -214,11 +214,12 @@ def test_a_stretch_that_copies_one_second_costs_more_than_one_that_does_not(gene
         least=0,
         most=PRIME,
     )
-    copied, new = copied_shares(recalled(state.spectra), rows, choice)
+    recording = recalled(state.spectra)
+    copied, new = copied_shares(recording, rows, choice)
     assert copied > 0.9
     assert new < 0.5
     alone = replace(choice, start=start, end=start + BEAT, line=13 * BEAT)
-    assert not copied_shares(recalled(state.spectra), rows[:0], replace(alone, end=start + 2048)).any()
+    assert not copied_shares(recording, rows[:0], replace(alone, end=start + 2048)).any()
 
 
 def test_a_section_comes_back_as_it_sounded(generator):
