@@ -91,7 +91,7 @@ class Job(Generic[S]):
         words = await self._making.words(made)
         self.session.move(SessionState.KEEPING)
         elapsed_s = self._tools.clock() - self._started_s
-        take = self._take(assembly, made, words)
+        take = await asyncio.to_thread(self._take, assembly, made, words)
         done = await whole(partial(self._keep, take, elapsed_s))
         self.session.conclude(replace(done, lead_in=assembly.lead_in))
 

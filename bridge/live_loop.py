@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import lru_cache
 from math import floor
 from typing import Any, Final, TypeAlias
 
@@ -254,6 +255,7 @@ def _line_from(tempo_map: TempoMap, sample: int) -> int:
     return line if line >= sample else nearest(tempo_map.sample_of_bar(bar + 1))
 
 
+@lru_cache(maxsize=256)
 def _line_after(tempo_map: TempoMap, sample: int, bars: Fraction) -> int:
     """Return the bar line so many bars after the one that holds a sample, or is rounded to it."""
     bar = tempo_map.bar_of_sample(sample)

@@ -9,8 +9,8 @@ import numpy as np
 
 from bridge.ports import Audio
 
-_LEAST_SAMPLES: Final = 1 << 18
-"""Room is made for at least so many more at once."""
+_LEAST_SAMPLES: Final = 1 << 21
+"""Room for so many is asked for at once; what is not written yet takes no memory."""
 
 
 class Tape:

@@ -17,6 +17,7 @@ from model.listener import SILENCE
 from model.listening import BEFORE_SAMPLES, FEATURES, STEP_SAMPLES, step_spectra
 from model.memo import Memo, digest
 from model.state import TimelineState
+from model.traced import Traced
 from model.values import Mono
 
 GROUP_STEPS = 16
@@ -31,6 +32,7 @@ class Attending:
 
     def __init__(self, bundle: Bundle, grid: Grid) -> None:
         self._listener = bundle.listener
+        self._step_spectra = Traced(step_spectra)
         self._chunk_samples = grid.chunk_samples
         self._chunk_steps = grid.chunk_samples // STEP_SAMPLES
         self.spectra: Memo[Rows] = Memo(KEPT_BYTES, lambda rows: rows.nbytes)
@@ -82,7 +84,7 @@ class Attending:
         heard = state.audio[max(0, start) : max(0, start) + len(window) - max(0, -start)]
         window[max(0, -start) : max(0, -start) + len(heard)] = heard
         return self.spectra.of(
-            digest(window), lambda: step_spectra(torch.as_tensor(window)[None])[0].numpy()
+            digest(window), lambda: self._step_spectra(torch.as_tensor(window)[None])[0].numpy()
         )
 
     def _notes(

@@ -4,6 +4,8 @@ Each chunk is encoded from one window around it, as long as the encoder reaches,
 whole files, streams and stems agree bit for bit. Knows frames and samples, no sessions.
 """
 
+from functools import partial
+
 import numpy as np
 import torch
 from jaxtyping import Float32, Int16
@@ -11,6 +13,7 @@ from jaxtyping import Float32, Int16
 from model.chunked import encoder_layers, in_window, reach_of
 from model.codec import Level
 from model.memo import Memo, digest
+from model.traced import Traced
 
 Mono = Float32[np.ndarray, " samples"]
 Codes = Int16[np.ndarray, " frames"]
@@ -30,10 +33,12 @@ class Hearing:
         self.chunk_samples = chunk_samples
         self.hop = level.hop
         self.after_samples = reach[1]
-        self._layers = encoder_layers(level)
+        layers = encoder_layers(level)
+        self._first = Traced(partial(in_window, layers, begins=True, ends=False))
+        self._later = Traced(partial(in_window, layers, begins=False, ends=False))
         self.codes: Memo[Codes] = Memo(CODES_BYTES, lambda codes: codes.nbytes)
         """Codes by the sound that they were made of: of primes and stems heard before."""
-        behind, ahead = (int(samples) for samples in reach_of(self._layers))
+        behind, ahead = (int(samples) for samples in reach_of(layers))
         self.before_samples = behind
         if behind > reach[0] * level.hop or ahead > reach[1]:
             raise ValueError(
@@ -69,7 +74,7 @@ class Hearing:
     def _encoded(self, window: Mono, skipped: int | None, ready: int) -> Codes:
         """Return the codes of a window; `skipped` frames come first where the sound begins."""
         piece = torch.as_tensor(window).to(self.level.dtype)[None, None, None]
-        latents = in_window(self._layers, piece, begins=skipped is not None, ends=False)[:, :, 0]
+        latents = (self._later if skipped is None else self._first)(piece)[:, :, 0]
         first = skipped or 0
         codes = self.level.quantizer.encode(latents[:, :, first : first + ready])
         return codes[0].numpy().astype(np.int16)

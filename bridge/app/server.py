@@ -6,6 +6,7 @@ It listens at once and says NOT_SERVING while a thread loads and warms the model
 import asyncio
 import logging
 import os
+import sys
 import threading
 import time
 from collections.abc import AsyncGenerator, Generator, Sequence
@@ -13,7 +14,7 @@ from concurrent.futures import Future
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from bridge.app.door import Load, TranslatedGenerator, shipped_model
 from bridge.app.limits import calls_at_once, engine_limits, live_room, midi_settings, store_limits
@@ -36,6 +37,11 @@ from bridge.store import StoreLimits, TakeStore
 
 if TYPE_CHECKING:
     from bridge.http_service import HttpServer
+
+SWITCH_SECONDS: Final = 5e-5
+"""A thread that waits for the interpreter asks for it after so long. Python's own 5 ms are waited
+after each layer of a network while another thread is busy with Python: live loops came late. It
+holds for the whole process, and stays."""
 
 log = logging.getLogger(__name__)
 
@@ -324,6 +330,7 @@ async def running(
     folders = (config.model, *config.beside)
     loads = [placed(config, shipped_model(folder, config.precision)) for folder in folders]
     app = App(config, load or loads[0], beside=loads[1:], resumes=resumes)
+    sys.setswitchinterval(SWITCH_SECONDS)
     try:
         await app.listen()
         yield app

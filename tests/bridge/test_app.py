@@ -1,6 +1,7 @@
 """The whole put together: the model behind the port, the error table, start and stop."""
 
 import asyncio
+import sys
 import threading
 from dataclasses import replace
 
@@ -22,6 +23,7 @@ from bridge.app import (
     translated_errors,
 )
 from bridge.app.numbers import known_of, sampling_plan_of
+from bridge.app.server import SWITCH_SECONDS
 from bridge.client import Client, Continuation
 from bridge.config import private_config
 from bridge.errors import (
@@ -117,6 +119,12 @@ def test_a_real_model_answers_over_grpc_and_repeats_its_bytes(quality, weights, 
             assert result.accepted.model == TINY.name
             hashes.add(result.done.sha256)
     assert len(hashes) == 1
+
+
+def test_no_layer_of_a_served_model_waits_long_for_threads_of_python(weights, tmp_path):
+    sys.setswitchinterval(0.005)
+    with embedded(tmp_path, shipped_model(weights)):
+        assert sys.getswitchinterval() == pytest.approx(SWITCH_SECONDS)
 
 
 def test_the_model_tells_what_it_can_do(tiny):
