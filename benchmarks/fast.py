@@ -13,8 +13,7 @@ Parts, each measured once whatever it takes and again as long as its share of th
 - *first* (only if named): over gRPC after an 8 s prime, from the last request byte to the first
   audio byte, sent at once and streamed before: the median of 12 and the longest, idle and beside a
   busy core.
-- *long* (only if named): RTF of results of 10 s, 1 min and 10 min, with notes told and nothing,
-  and peak memory after each.
+- *long* (only if named): as `length.py` tells: RTF of 10 s, 1 min and 10 min, and memory.
 """
 
 import argparse
@@ -30,6 +29,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import grpc.aio
+import length
 import numpy as np
 import stages
 from serving import (
@@ -63,7 +63,6 @@ FIRST_SECONDS: Final = 2
 MODEL_RATE: Final = 44_100
 PASSES: Final = 2
 """The default, said, so that a take tells what is fewer."""
-LONG_SECONDS: Final = (10, 60, 600)
 UNLIKE: Final = 1000
 """Added to the seed of a request whose prime shall be another than that of one before."""
 BLOCK_SECONDS: Final = 0.02
@@ -285,25 +284,8 @@ def _first(example: Example, model: Path | None, box: TimeBox, say: Steps) -> di
 
 
 def _long(example: Example, model: Path | None, box: TimeBox, say: Steps) -> dict[str, Any]:
-    """Return RTF and memory by length."""
     del box
-    found: dict[str, Any] = {}
-    for told in ("nothing told", "notes told"):
-        with serving(model) as server, Client(server.address) as client:
-            for number, seconds in enumerate(LONG_SECONDS):
-                say(f"long: {told}, {seconds} s")
-                asked = unheard_request(example, seconds * example.clip.sample_rate, number)
-                if told == "nothing told":
-                    asked = replace(asked, conditions=Conditions())
-                blocks = client.render(asked).blocks
-                after_first_s = blocks[-1].seconds - blocks[0].seconds
-                found[f"{told}, {seconds} s"] = {
-                    "rtf": seconds / blocks[-1].seconds,
-                    "rtf_after_first": (seconds - blocks[0].num_samples / asked.sample_rate)
-                    / after_first_s,
-                    "peak_rss_mb": peak_rss_mb(server.process),
-                }
-    return found
+    return length.measured(example, model, say)
 
 
 _PARTS: Final[dict[str, Callable[..., dict[str, Any]]]] = {
@@ -358,20 +340,12 @@ def _first_lines(found: dict[str, Any]) -> list[str]:
     ]
 
 
-def _long_lines(found: dict[str, Any]) -> list[str]:
-    return [
-        f"{length}: {row['rtf']:.2f}x, after the first audio {row['rtf_after_first']:.2f}x, "
-        f"peak {row['peak_rss_mb']:.0f} MiB"
-        for length, row in found.items()
-    ]
-
-
 _TEXTS: Final = {
     "stages": stages.lines_of,
     "whole": _whole_lines,
     "live": _live_lines,
     "first": _first_lines,
-    "long": _long_lines,
+    "long": length.lines_of,
 }
 
 
