@@ -16,9 +16,9 @@ from bridge.transport import pulse_of, steady
 
 Calls: TypeAlias = tuple[Callable[[Generator[S]], None], ...]
 
-HEARD_AGAIN: Final = 1.55
-"""A session hears more than what comes: for a while the next window hears beside the last one,
-and each answer the end of what was played. Counted in loops of a bar of 2 s."""
+HEARD_AGAIN: Final = 1.15
+"""A session hears more than what comes: each answer hears the end of what was played. Counted in
+loops of a bar of 2 s, which is 10.8 canonical blocks; two windows hear the same blocks, once."""
 BESIDE_S: Final = 0.18
 """Of a core, for a second of a session: messages, resampling, its image and its journal (0.10 with
 `benchmarks/live.py` on two cores at 2.8 GHz), and who plays at the other end (0.08)."""
