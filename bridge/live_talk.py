@@ -31,6 +31,8 @@ SEED_BITS: Final = 63
 MAX_WAITING_EVENTS: Final = 64
 LEAD_SECONDS: Final = 1.0
 """How far ahead of the music blocks go out when the server sets the pace."""
+TELL_EVERY_S: Final = 0.05
+"""How far the recording has come is told at most so often: a block of 1024 samples is shorter."""
 SLEEP: Final = asyncio.sleep
 CLOCK: Final = time.monotonic
 PACINGS: Final = (
@@ -59,6 +61,8 @@ class LiveTalk:
         self._is_told = False
         self._sent_sample = 0
         self._num_answers = 0
+        self._telling: asyncio.Task[None] | None = None
+        self._told_s = -TELL_EVERY_S
 
     async def events(
         self, incoming: AsyncIterator[bridge_pb2.LiveRequest]
@@ -74,7 +78,9 @@ class LiveTalk:
                 if task is not None and task.done() and not task.cancelled():
                     task.result()
         finally:
-            tasks = [task for task in (listening, self._answering) if task is not None]
+            tasks = [
+                task for task in (listening, self._answering, self._telling) if task is not None
+            ]
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks)
@@ -83,8 +89,9 @@ class LiveTalk:
         async for message in incoming:
             await self._take(message)
         self._session.finish()
-        if self._answering is not None:
-            await asyncio.wait([self._answering])
+        waited = [task for task in (self._answering, self._telling) if task is not None]
+        if waited:
+            await asyncio.wait(waited)
 
     async def _tell(self, event: bridge_pb2.LiveEvent) -> None:
         """Hand an event over; wait while too many wait for their reader."""
@@ -141,7 +148,16 @@ class LiveTalk:
         with blaming("audio"):
             audio = _recorded(block, self._setup.num_channels)
         await self._session.hear(block.start_sample, audio)
-        await self._tell(_heard(self._session))
+        if self._telling is None or self._telling.done():
+            self._telling = asyncio.create_task(self._tell_heard())
+
+    async def _tell_heard(self) -> None:
+        """Tell how far the recording has come; who sends small blocks hears of several at once."""
+        last: bridge_pb2.LiveEvent | None = None
+        while _heard(self._session) != last:
+            await asyncio.sleep(self._told_s + TELL_EVERY_S - CLOCK())
+            self._told_s, last = CLOCK(), _heard(self._session)
+            await self._tell(last)
 
     def _begin(self, message: bridge_pb2.LiveContinuation) -> None:
         with blaming("continuation"):

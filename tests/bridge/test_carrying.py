@@ -72,7 +72,7 @@ def carrying_of(tmp_path, monkeypatch):
 
 def test_what_would_be_too_much_is_refused_until_something_ends(carrying_of):
     async def scenario():
-        carrying, generator = carrying_of(Room(cores=4, lanes=1, share=0.9))
+        carrying, generator = carrying_of(Room(cores=4, lanes=1, share=0.75))
         for name in ("a", "b"):
             await carrying.session(name)
         assert generator.calls["open"] == 1, "one measures while nothing runs"
@@ -85,7 +85,7 @@ def test_what_would_be_too_much_is_refused_until_something_ends(carrying_of):
         return refused.value
 
     refused = asyncio.run(scenario())
-    words = "a live loop takes 0.30", "4 cores", "0.61 is taken", "0.91", "the limit is 0.90"
+    words = "a live loop takes 0.30", "4 cores", "0.53 is taken", "0.83", "the limit is 0.75"
     assert [word for word in words if word not in str(refused)] == []
     assert refused.retry_after_s == RETRY_SECONDS
 
@@ -94,7 +94,7 @@ def test_a_machine_that_cannot_carry_one_refuses_it_and_measures_again(carrying_
     async def scenario():
         carrying, generator = carrying_of(Room(cores=2, lanes=1, share=0.1))
         for _ in range(2):
-            with pytest.raises(BusyError, match=r"0\.17 would be, the limit is 0\.10"):
+            with pytest.raises(BusyError, match=r"0\.15 would be, the limit is 0\.10"):
                 await carrying.session("a")
         return generator.calls["open"]
 
@@ -109,7 +109,7 @@ def test_a_loop_that_is_told_notes_later_goes_on_and_leaves_less_to_others(carry
         carrying.is_told("a/loop")
         carrying.loop("a/loop", told=False)
         carrying.is_told("a/loop")
-        with pytest.raises(BusyError, match=r"0\.76 is taken, with it 1\.06 would be"):
+        with pytest.raises(BusyError, match=r"0\.68 is taken, with it 0\.98 would be"):
             carrying.loop("b/loop", told=False)
 
     asyncio.run(scenario())
