@@ -26,7 +26,7 @@ class Traced:
     """
 
     def __init__(self, network: Network) -> None:
-        self._network = network
+        self.network = network
         self._graphs: dict[torch.Size, Network] = {}
         self._lock = threading.Lock()
 
@@ -41,7 +41,7 @@ class Traced:
 
     def _trace(self, given: Tensor) -> Network:
         def network(one: Tensor) -> Tensor:
-            return self._network(one)
+            return self.network(one)
 
         with warnings.catch_warnings():
             # What is fixed in a graph follows from the shape, and there is one for each.
