@@ -91,8 +91,7 @@ class Job(Generic[S]):
         words = await self._making.words(made)
         self.session.move(SessionState.KEEPING)
         elapsed_s = self._tools.clock() - self._started_s
-        take = await asyncio.to_thread(self._take, assembly, made, words)
-        done = await whole(partial(self._keep, take, elapsed_s))
+        done = await whole(partial(self._keep, assembly, made, words, elapsed_s))
         self.session.conclude(replace(done, lead_in=assembly.lead_in))
 
     async def save(self) -> None:
@@ -225,7 +224,10 @@ class Job(Generic[S]):
             due_s = self._making.timetable.order_s(sample)
             self._tools.sound.set_deadline(self.session.job, due_s)
 
-    def _keep(self, take: Take, elapsed_s: float) -> Done:
+    def _keep(
+        self, assembly: Assembly, codes: bytes, words: tuple[TimedWord, ...], elapsed_s: float
+    ) -> Done:
+        take = self._take(assembly, codes, words)
         # The file first: once the take is there nothing is missing.
         path = self._write(take) if self._request.write_file else None
         done = self._done(take, path, elapsed_s)

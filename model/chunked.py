@@ -227,7 +227,9 @@ def _unit(layer: ResidualUnit) -> Layer:
 
 
 def _convolution(conv: nn.Conv1d) -> Callable[[Piece], Piece]:
-    return partial(_convolved, conv=conv, weight=_frames_first(conv.weight.detach().unsqueeze(2)))
+    weight = _frames_first(conv.weight.detach().unsqueeze(2))
+    bias = None if conv.bias is None else conv.bias.detach()
+    return partial(_convolved, conv=conv, weight=weight, bias=bias)
 
 
 def _frames_first(weight: Tensor) -> Tensor:
@@ -300,10 +302,8 @@ def _inside(conv: nn.Conv1d | nn.ConvTranspose1d) -> int:
     return conv.padding[0]
 
 
-def _convolved(heard: Piece, conv: nn.Conv1d, weight: Tensor) -> Piece:
-    made = F.conv2d(
-        heard, weight, conv.bias, stride=(1, conv.stride[0]), dilation=(1, conv.dilation[0])
-    )
+def _convolved(heard: Piece, conv: nn.Conv1d, weight: Tensor, bias: Tensor | None) -> Piece:
+    made = F.conv2d(heard, weight, bias, stride=(1, conv.stride[0]), dilation=(1, conv.dilation[0]))
     # Of one channel nobody can tell which lies first, so what is made of it is turned round here.
     return made.contiguous(memory_format=torch.channels_last)
 

@@ -245,3 +245,11 @@ def test_energy_is_a_gain(generator):
     softer = made(generator, known).reprised[1:, 2]
     plain = made(generator).reprised[1:, 2]
     np.testing.assert_allclose(softer / plain, 10**-0.5, rtol=0.03)
+
+
+def test_what_stretches_are_compared_with_is_made_once_for_a_recording(generator):
+    before = generator.memos()["reprise"]
+    made(generator)
+    after = generator.memos()["reprise"]
+    assert after.hits > before.hits
+    assert after.misses <= before.misses + 1
