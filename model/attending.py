@@ -47,7 +47,8 @@ class Attending:
         spectra = [state.spectra]
         done = len(state.spectra)
         while done < ready:
-            rows = self._spectra(state, done // self._chunk_steps)[: ready - done]
+            chunk = done // self._chunk_steps
+            rows = self.of_chunk(state.audio, state.audio_start, chunk)[: ready - done]
             spectra.append(rows.astype(np.float16))
             done += len(rows)
         return replace(state, spectra=np.concatenate(spectra))
@@ -77,11 +78,20 @@ class Attending:
         spectra = step_spectra(torch.as_tensor(window)[None])[0].numpy().astype(np.float16)
         return self._notes(spectra, 0)
 
-    def _spectra(self, state: TimelineState, chunk: int) -> Rows:
-        """Return a chunk's spectra; before the anchor there was silence, and after the end."""
-        start = chunk * self._chunk_samples - BEFORE_SAMPLES - state.audio_start
+    def of_sound(self, audio: Mono, audio_start: int, steps: range) -> Rows:
+        """Return the spectra of steps of the anchor's grid in a sound that begins at a sample."""
+        chunks = range(steps.start // self._chunk_steps, -(-steps.stop // self._chunk_steps))
+        if not chunks:
+            return np.zeros((0, FEATURES), np.float32)
+        rows = np.concatenate([self.of_chunk(audio, audio_start, chunk) for chunk in chunks])
+        return rows[steps.start - chunks.start * self._chunk_steps :][: len(steps)]
+
+    @torch.no_grad()
+    def of_chunk(self, audio: Mono, audio_start: int, chunk: int) -> Rows:
+        """Return a chunk's spectra; before the sound there was silence, and after its end."""
+        start = chunk * self._chunk_samples - BEFORE_SAMPLES - audio_start
         window = np.zeros(BEFORE_SAMPLES + self._chunk_samples, np.float32)
-        heard = state.audio[max(0, start) : max(0, start) + len(window) - max(0, -start)]
+        heard = audio[max(0, start) : max(0, start + len(window))]
         window[max(0, -start) : max(0, -start) + len(heard)] = heard
         return self.spectra.of(
             digest(window), lambda: self._step_spectra(torch.as_tensor(window)[None])[0].numpy()

@@ -20,6 +20,7 @@ from model.composing import Composing
 from model.fast import FastSampler
 from model.finishing import Finishing, Likeness
 from model.grid import ENCODER_REACH_FRAMES, Grid, grid_of
+from model.guiding import Guiding
 from model.hearing import Hearing
 from model.inputs import Inputs
 from model.listening import FEATURES
@@ -66,7 +67,8 @@ class StreamingGenerator:
         self._teacher = TeacherSampler(bundle, self.grid, self._inputs, self._hearing)
         self._finishing = Finishing(bundle, self.grid, self._inputs)
         self._balancing = Balancing(self.grid, self._finishing)
-        self._reprising = Reprising(self.grid, found_pulse)
+        self._guiding = Guiding(self._attending.of_sound)
+        self._reprising = Reprising(self.grid, found_pulse, self._guiding)
 
     @property
     def block_samples(self) -> int:
@@ -166,6 +168,7 @@ class StreamingGenerator:
             "conditions": self._fast.conditions.stats(),
             "recall": self._finishing.read.stats(),
             "reprise": self._reprising.recalled.stats(),
+            "stems": self._guiding.recorded.stats(),
         }
 
     def restore(self, data: bytes) -> TimelineState:
@@ -257,7 +260,7 @@ class StreamingGenerator:
         learn of it then.
         """
         known = state.known
-        by_itself = known.notes_span is None and not known.stems and known.target == MIX
+        by_itself = known.notes_span is None and (known.target == MIX or bool(known.stems))
         if not by_itself or needs_notes(known):
             state = self._attending.noted(state)
         if by_itself:

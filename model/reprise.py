@@ -1,12 +1,12 @@
 """Which stretches of the recording sound again, and when: the sampler of reprise.
 
-Where neither notes nor stems are told, a continuation is put together from the
-recording's own beats, as free improvisers and their machines do (Assayag and Dubnov
-2004, "Using factor oracles for machine improvisation"; Schwarz 2007, concatenative
-synthesis). At each line of the beat a stretch is drawn among those that begin at the
-same place of a beat: by how well it goes on from what sounds, how well its notes are
-those the composer wrote, its place in the bar, and how lately it was heard. Knows
-spectra, notes and samples, neither codes nor how the stretches are joined.
+Where no notes are told, a continuation is put together from the recording's own beats, as
+free improvisers and their machines do (Assayag and Dubnov 2004, "Using factor oracles for
+machine improvisation"; Schwarz 2007, concatenative synthesis). At each line of the beat a
+stretch is drawn among those that begin at the same place of a beat: by how well it goes on
+from what sounds, how well its notes are those the composer wrote, its place in the bar, how
+well it goes with stems, and how lately it was heard. Knows spectra, notes and samples,
+neither codes nor how the stretches are joined.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,6 +20,7 @@ from model.composer import Voice
 from model.composing import velocities_of
 from model.grains import FADE_SAMPLES, SOURCE, START, STRAY_SAMPLES, THOUSAND, Rows, alignment
 from model.grid import LEAD_FRAMES, Grid
+from model.guiding import Guiding
 from model.listening import STEP_SAMPLES
 from model.memo import Memo, digest
 from model.noise import choose, uniform
@@ -50,10 +51,11 @@ FindPulse = Callable[[Mono], Pulse | None]
 class Reprising:
     """Fills chunks of timelines from what they heard."""
 
-    def __init__(self, grid: Grid, find_pulse: FindPulse) -> None:
-        """Take the grid, and what finds the beat of a recording whose tempo nobody told."""
+    def __init__(self, grid: Grid, find_pulse: FindPulse, guiding: Guiding) -> None:
+        """Take the grid, what finds the beat of a recording whose tempo nobody told, and stems."""
         self._grid = grid
         self._find_pulse = find_pulse
+        self._guiding = guiding
         self.recalled: Memo[Recalled] = Memo(RECALLED_BYTES, lambda one: one.nbytes)
         """What stretches are compared with, by the spectra of the recording."""
 
@@ -69,7 +71,7 @@ class Reprising:
     def choices(self, state: TimelineState, plan: SamplingPlan) -> list[Choice] | None:
         """Return the lines to fill in the chunk to come; None where the recording cannot fill it.
 
-        Or where it shall not: notes, stems or a part are told, or the plan says so.
+        Or where it shall not: notes are told, or a part that was not recorded, or the plan says so.
         """
         pulse = self._pulse(state)
         if not self._asked(state, plan) or pulse is None:
@@ -117,14 +119,21 @@ class Reprising:
     def _asked(self, state: TimelineState, plan: SamplingPlan) -> bool:
         known = state.known
         told = known.notes_span is not None and known.notes_span[1] >= self._chunk_end(state)
-        by_itself = known.target == MIX and not known.stems and not told
-        return plan.reprise and not plan.teacher and by_itself
+        if told or plan.teacher or not plan.reprise:
+            return False
+        if known.target == MIX:
+            return True
+        # A part is found again where it was recorded alone.
+        return bool(known.stems) and self._guiding.is_apart(state, self._heard(state))
 
     def _sounding(self, state: TimelineState) -> bool:
         return len(state.reprised) > 0 and int(state.reprised[-1, SOURCE]) >= 0
 
     def _chunk_end(self, state: TimelineState) -> int:
         return (len(state.codes) // self._grid.chunk_frames + 1) * self._grid.chunk_samples
+
+    def _heard(self, state: TimelineState) -> tuple[int, int]:
+        return state.audio_start, self._heard_end(state)
 
     def _heard_end(self, state: TimelineState) -> int:
         return min(state.drawn_from * self._grid.frame_samples, state.heard_sample)
@@ -170,13 +179,19 @@ class Reprising:
         sources = np.rint(places).astype(np.int64) - (line - start)
         fits = (sources >= least) & (sources <= most)
         fits &= np.abs(lengths / length - 1) <= SAME_LENGTH
+        sources, end = sources[fits], following - BEFORE_LINE_SAMPLES
+        misfits = None
+        if state.known.stems and len(sources):
+            lines = sources + (line - start)
+            misfits = self._guiding.misfits(state, self._heard(state), lines, (line, end))
         return Choice(
             start=start,
-            end=following - BEFORE_LINE_SAMPLES,
+            end=end,
             line=line,
-            sources=sources[fits],
+            sources=sources,
             least=least,
             most=most,
+            misfits=misfits,
         )
 
     def _with(

@@ -52,6 +52,7 @@ def test_asked_again_nothing_is_computed_that_was_kept():
     after = generator.memos()
     reprise = after.pop("reprise")
     assert reprise.hits == reprise.misses == 0, "so short a sound is not put together again"
+    assert after.pop("stems").misses == 0, "and none are told"
     for kind, stats in after.items():
         assert stats.misses == before[kind].misses, kind
         assert stats.hits > before[kind].hits, kind

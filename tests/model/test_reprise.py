@@ -44,6 +44,10 @@ def on_the_beat(**changes):
     return replace(nothing_known(), pulse=steady_pulse(float(BEAT), 4.0), **changes)
 
 
+HELD = StemAudio(kind=1, start_sample=0, samples=beats())
+"""All that is recorded is this stem."""
+
+
 def made(generator, known=None, audio=None, end=END, **changes):
     known = on_the_beat() if known is None else known
     audio = beats() if audio is None else audio
@@ -119,13 +123,22 @@ def test_what_was_stored_and_what_was_rewound_goes_on_as_it_would(generator):
     ("known", "audio", "changes"),
     [
         (told(notes_span=(0, 2 * END)), None, {}),
-        (on_the_beat(stems=(StemAudio(kind=1, start_sample=0, samples=beats()),)), None, {}),
         (on_the_beat(target=2), None, {}),
+        (on_the_beat(target=2, stems=(HELD,)), None, {}),
+        (on_the_beat(target=2, stems=(HELD,)), 1e-4 * beats(), {}),
         (on_the_beat(), beats(60_000), {}),
         (nothing_known(), np.zeros(PRIME, np.float32), {}),
         (on_the_beat(), None, {"reprise": False}),
     ],
-    ids=["notes told", "stems", "a part", "too little heard", "silence", "not wanted"],
+    ids=[
+        "notes told",
+        "a part",
+        "a part of a recording that holds the stems",
+        "a part that was silent",
+        "too little heard",
+        "silence",
+        "not wanted",
+    ],
 )
 def test_nothing_sounds_again(generator, known, audio, changes):
     heard = PRIME if audio is None else len(audio)
