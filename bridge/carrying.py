@@ -79,17 +79,17 @@ class Carrying(Generic[S]):
 
         Args:
             name: Of the loop.
-            told: Whether notes or stems say what it makes.
+            told: Whether notes or a part wanted say what it makes.
 
         Raises:
             BusyError: The machine could not make it beside what runs live.
         """
         if self._room is not None and self._cost is not None:
-            what = "a live loop with notes or stems" if told else "a live loop"
+            what = "a live loop with notes or for a part" if told else "a live loop"
             self._admit(self._room, name, what, self._cost.of_loop(told=told))
 
     def is_told(self, name: str) -> None:
-        """Count a loop that runs, if one of this name does, as one that notes or stems steer now.
+        """Count a loop that runs, if one of this name does, as one that notes steer now.
 
         It goes on whatever that takes; others find less room.
         """

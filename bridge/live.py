@@ -159,7 +159,6 @@ class LiveSession(Generic[S]):
                 field="audio.start_sample",
             )
         self._steering.add_stem(kind, start_sample, samples)
-        self._engine.carrying.is_told(self._loop_name)
 
     async def answer(self, asked: Answer) -> AsyncGenerator[RenderEvent, None]:
         """Yield the events of a continuation, its audio from the fade before the splice on.

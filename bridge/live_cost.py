@@ -62,7 +62,7 @@ class Cost:
     Attributes:
         heard_s: To hear it.
         free: To make it where nothing is told of it.
-        told: Where notes or stems are.
+        told: Where notes are, or a part is wanted.
     """
 
     heard_s: float

@@ -19,6 +19,8 @@ from bridge.transport import SampleMap, TempoMap, pulse_of
 
 STEM_REACH_SECONDS: Final = 1
 """How much of a stem before a sample the model may still look at from there on."""
+BESIDE_SECONDS: Final = 12
+"""How much an answer may look at: what was played beside all of a recording that still matters."""
 
 
 @dataclass(slots=True)
@@ -50,10 +52,8 @@ class Steering:
 
     @property
     def is_told(self) -> bool:
-        """Return whether notes, stems or a target say what is made."""
-        asked = self._conditions
-        told = asked.midi is not None or bool(asked.stems) or bool(self._tracks)
-        return told or asked.target is not StemKind.MIX
+        """Return whether notes or a target say what is made."""
+        return self._conditions.midi is not None or self._conditions.target is not StemKind.MIX
 
     def add_notes(self, part: MidiPart) -> None:
         """Take the notes of one more stretch.
@@ -122,14 +122,17 @@ class Steering:
             timing = replace(timing, offset_samples=offset)
         return replace(conditions, timing=timing, stems=(*conditions.stems, *stems))
 
-    def of_window(self, sample_map: SampleMap, from_sample: int) -> Conditions:
+    def of_window(
+        self, sample_map: SampleMap, from_sample: int, reach_seconds: int = STEM_REACH_SECONDS
+    ) -> Conditions:
         """Return the conditions on the model's timeline, stems only as far as they matter.
 
         Args:
             sample_map: From the window's anchor on.
             from_sample: Session sample from which the model goes on.
+            reach_seconds: How much of stems before it is looked at.
         """
-        first = from_sample - STEM_REACH_SECONDS * self._setup.sample_rate
+        first = from_sample - reach_seconds * self._setup.sample_rate
         anchor = sample_map.anchor_sample
         asked = self.of_request(anchor)
         late = (_Track(stem.start_sample, stem.samples).since(first) for stem in asked.stems)

@@ -20,7 +20,7 @@ from bridge.engine import Engine
 from bridge.errors import InvalidRequestError, OutOfRangeError
 from bridge.live_level import Loudness, Stage
 from bridge.live_setup import LiveSetup
-from bridge.live_steering import Steering
+from bridge.live_steering import BESIDE_SECONDS, STEM_REACH_SECONDS, Steering
 from bridge.live_tape import Tape
 from bridge.ports import Audio, Conditions, Generator, Mono, Quality, S
 from bridge.request import Prime
@@ -301,7 +301,7 @@ class _Window(Generic[S]):
         prefilled = None
         if heard:
             prefilled = Prefilled(
-                state=await self._steered(heard[-1].state.fork(), splice_sample),
+                state=await self._steered(heard[-1].state.fork(), splice_sample, BESIDE_SECONDS),
                 fed_blocks=heard[-1].fed_samples // self._feed_samples,
                 fidelity=fidelity,
                 rest=self._rest(samples, heard[-1].fed_samples),
@@ -362,11 +362,15 @@ class _Window(Generic[S]):
         made = await self._engine.on_model(self._name, decoded)
         self._loudness.add(self._fed[first : first + size], made)
 
-    async def _steered(self, state: S, from_sample: int) -> S:
+    async def _steered(
+        self, state: S, from_sample: int, reach_seconds: int = STEM_REACH_SECONDS
+    ) -> S:
         """Return a state that goes on under the conditions as they are now."""
         if not self._steering.num_news:
             return state
-        conditions = await asyncio.to_thread(self._steering.of_window, self._map, from_sample)
+        conditions = await asyncio.to_thread(
+            self._steering.of_window, self._map, from_sample, reach_seconds
+        )
 
         def steered_state(model: Generator[S]) -> S:
             return model.steer(state, conditions)

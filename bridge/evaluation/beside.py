@@ -103,8 +103,15 @@ def teacher_tables(records: Sequence[Record]) -> dict[str, Table]:
     return found
 
 
+_OVER: Final = {
+    "over truth": making.BASS_TRUTH,
+    "over other": making.BASS_OTHER,
+    "over last bar": making.BASS_LAST_BAR,
+}
+
+
 def part_tables(records: Sequence[Record]) -> dict[str, Table]:
-    """Return, by length, the figures of each bass, and the made one's over the other two's."""
+    """Return, by length, the figures of each bass, and the made one's over the others'."""
     found: dict[str, Table] = {}
     for seconds in sorted({record.seconds for record in records}):
         chosen = [record for record in records if record.seconds == seconds]
@@ -115,7 +122,7 @@ def part_tables(records: Sequence[Record]) -> dict[str, Table]:
             for name, own in sides.items()
         }
         made = sides.get(making.BASS_FAST)
-        for title, name in (("over truth", making.BASS_TRUTH), ("over other", making.BASS_OTHER)):
+        for title, name in _OVER.items():
             if made is not None and name in sides:
                 table[title] = {
                     f: intervals.as_row(difference(made, sides[name], f)) for f in parts.FIGURES

@@ -9,6 +9,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+
+from bridge import toys
 from bridge.app.codec import CodecTrips, codec_loss, open_codec
 from bridge.app.door import shipped_model
 from bridge.client import Client
@@ -20,6 +23,9 @@ from bridge.ports import Generator, Quality
 LEVELS: Final = 3
 _PART: Final = "bass_"
 BASS_TRUTH, BASS_OTHER = f"{_PART}truth", f"{_PART}other_piece"
+BASS_LAST_BAR: Final = f"{_PART}{candidates.LAST_BAR}"
+GIVEN_BASSES: Final = (BASS_TRUTH, BASS_OTHER, BASS_LAST_BAR)
+"""Those that no model makes."""
 BASS_FAST: Final = f"{_PART}{Quality.FAST}"
 _SEED: Final = "_seed"
 
@@ -54,7 +60,7 @@ def drawn(name: str) -> Drawn | None:
 
 def is_candidate(name: str) -> bool:
     """Return whether a name is one that can be measured."""
-    fixed = {candidates.TRUTH, *candidates.TOYS, candidates.FINISHER, BASS_TRUTH, BASS_OTHER}
+    fixed = {candidates.TRUTH, *candidates.TOYS, candidates.FINISHER, *GIVEN_BASSES}
     how = drawn(name)
     return name in fixed | {candidates.codec_name(level) for level in range(LEVELS)} or (
         how is not None and how.known in (*candidates.KNOWN, "bass")
@@ -97,17 +103,15 @@ class Maker:
 
     def owner(self, name: str) -> tuple[str, str]:
         """Return the model that a candidate depends on, and its plan; empty where there is none."""
-        if name in (candidates.TRUTH, *candidates.TOYS, BASS_TRUTH, BASS_OTHER):
+        if name in (candidates.TRUTH, *candidates.TOYS, *GIVEN_BASSES):
             return "", ""
         how = drawn(name)
         return self.fingerprint, "" if how is None else how.plan
 
     def make(self, name: str, clip: Clip, other: Clip) -> tuple[Made, Told]:
         """Return a candidate's audio, and what is told of it besides its sound."""
-        if name == BASS_TRUTH:
-            return self._part(clip), {}
-        if name == BASS_OTHER:
-            return self._part(other), {}
+        if name in GIVEN_BASSES:
+            return self._given_bass(name, clip, other), {}
         if name == candidates.TRUTH or name in candidates.TOYS:
             made = candidates.toy(name, clip, other)
             if name == candidates.TRUTH:
@@ -128,9 +132,13 @@ class Maker:
                 return self._after_codec(level, clip)
         return self._drawn(name, clip)
 
-    def _part(self, clip: Clip) -> Made:
-        bass = clip.stem(parts.TARGET)
-        return Made(result=bass[clip.prime_samples :], before=bass[: clip.prime_samples])
+    def _given_bass(self, name: str, clip: Clip, other: Clip) -> Made:
+        bass = (other if name == BASS_OTHER else clip).stem(parts.TARGET)
+        before, result = np.split(bass, [clip.prime_samples])
+        if name == BASS_LAST_BAR:
+            bar_samples = min(clip.bar_samples, before.size)
+            result = toys.looped(before[None], result.size, bar_samples)[0]
+        return Made(result=result, before=before)
 
     def _after_codec(self, level: int, clip: Clip) -> tuple[Made, Told]:
         made = candidates.after_codec(self.codec, level, clip)

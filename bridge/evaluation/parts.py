@@ -1,7 +1,7 @@
 """A part made to fit stems: does it agree with them in harmony, and fall with them in time.
 
-The part is the bass; the stems are all others. Beside the model's stand the true bass and the bass
-of another piece.
+The part is the bass; the stems are all others. Beside the model's stand the true bass, the bass of
+another piece, and the last bar of the bass again and again.
 """
 
 from collections.abc import Mapping

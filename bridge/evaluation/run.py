@@ -173,7 +173,7 @@ class Evaluation:
                 yield candidates.made_name(Quality.TEACHER, candidates.NOTES)
             yield candidates.made_name(Quality.TEACHER, candidates.FREE)
         if clip in self._with_bass[: config.part_clips]:
-            yield from (making.BASS_TRUTH, making.BASS_OTHER, making.BASS_FAST)
+            yield from (*making.GIVEN_BASSES, making.BASS_FAST)
 
     def _is_done(self, clip: Clip, name: str) -> bool:
         model, plan = self._maker.owner(name)

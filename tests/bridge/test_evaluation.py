@@ -454,9 +454,10 @@ def test_distances_that_lie_apart_are_said_to():
 def test_a_made_bass_is_compared_with_the_true_one_clip_by_clip_and_length_by_length():
     rows = []
     for number in range(3):
-        for name, harmony in (("bass_truth", 0.9), ("bass_other_piece", 0.4), ("bass_fast", 0.7)):
+        basses = {"truth": 0.9, "other_piece": 0.4, "last_bar": 0.6, "fast": 0.7}
+        for name, harmony in basses.items():
             figures = {"harmony_of_stems": harmony + 0.01 * number}
-            rows.append(record(f"clip{number}", name, seconds=8.0, **figures))
+            rows.append(record(f"clip{number}", f"bass_{name}", seconds=8.0, **figures))
     rows.append(record("clip0", "bass_truth", seconds=2.0, harmony_of_stems=0.0))
     tables = beside.part_tables(rows)
     assert list(tables) == ["2 s", "8 s"]
@@ -464,6 +465,7 @@ def test_a_made_bass_is_compared_with_the_true_one_clip_by_clip_and_length_by_le
     assert (row["value"], row["clips"]) == (pytest.approx(-0.2), 3)
     assert row["high"] - row["low"] < 1e-9
     assert tables["8 s"]["over other"]["harmony_of_stems"]["value"] == pytest.approx(0.3)
+    assert tables["8 s"]["over last bar"]["harmony_of_stems"]["value"] == pytest.approx(0.1)
     assert "over truth" not in tables["2 s"]
 
 

@@ -29,7 +29,7 @@ from bridge.ports import Conditions, MidiPart, Plan, StemKind
 from bridge.request import AudioBlock, Done
 from bridge.spectra import ANALYSIS_RATE
 from bridge.store import TakeStore
-from bridge.transport import Tempo, nearest, steady
+from bridge.transport import Tempo, nearest, pulse_of, steady
 
 pytestmark = pytest.mark.slow
 
@@ -92,9 +92,9 @@ def bar_of(notes, number):
     return MidiPart(notes=inside, start_sample=first, end_sample=end)
 
 
-async def answered(engine, prime, notes=(), stem=None, plan=PLAN):
+async def answered(engine, prime, notes=(), stem=None, plan=PLAN, conditions=None):
     """Return an answer to a recording; notes come a bar ahead of it, a stem a beat ahead."""
-    session = session_of(engine)
+    session = session_of(engine, conditions)
     await session.open()
     for bar in range(PRIME_BARS + ANSWER_BARS):
         if notes:
@@ -163,6 +163,38 @@ def test_a_stem_that_arrives_live_changes_what_is_drawn(engine, prime):
         f"onsets {agreement[0]:.2f}, {agreement[1]:.2f} without\n"
     )
     assert apart_db > -20
+
+
+SOUNDS = (0, 1, 1, 0, 2, 0, 1, 2, 2, 0, 1, 2, 1, 0, 2, 2, 2, 0, 1, 2, 1, 1, 0, 2)
+"""Which of three sounds is on each beat, of the recording and then of what shall be made."""
+
+
+def on_beats(frequencies):
+    """Return a decaying tone on every beat, of its sound's frequency."""
+    at = np.arange(BLOCK)
+    tones = [np.sin(2 * np.pi * hertz / RATE * at) for hertz in frequencies]
+    beats = [0.4 * tones[sound] * np.exp(-at / 7000) for sound in SOUNDS]
+    return np.concatenate(beats).astype(np.float32)
+
+
+@pytest.mark.parametrize("target", [StemKind.MIX, StemKind.BASS])
+def test_beside_a_stem_that_runs_ahead_an_answer_plays_what_was_played_beside_it(engine, target):
+    pitches = (110, 165, 247)
+    recording, drums = on_beats(pitches)[: PRIME_BARS * BAR], on_beats((523, 880, 1480))
+    pulse = pulse_of(steady(RATE, 100))
+    conditions = Conditions(target=target, pulse=pulse)
+
+    async def scenario():
+        prime = np.stack([recording, recording])
+        return await answered(engine, prime, stem=drums, conditions=conditions)
+
+    made = run(scenario())[0, -ANSWER_BARS * BAR :].reshape(-1, BLOCK)
+    hertz = np.fft.rfftfreq(BLOCK, 1 / RATE)
+    found = [hertz[np.abs(np.fft.rfft(beat)).argmax()] for beat in made]
+    wanted = [pitches[sound] for sound in SOUNDS[PRIME_BARS * 4 :]]
+    same = np.isclose(found, wanted, rtol=0.05)
+    sys.stdout.write(f"\nbeats that go with a stem live: {same.sum()} of {len(same)}\n")
+    assert same.mean() > 0.8
 
 
 async def played(engine, prime, tempo_map, changed, num_bars):

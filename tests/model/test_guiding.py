@@ -88,7 +88,7 @@ def test_of_several_stems_each_counts(generator):
     ]
     found = pairs(made(generator, known(*stems)))
     alone = pairs(made(generator, known(stems[0])))
-    assert shared(found) > 0.8 > shared(alone)
+    assert shared(found) > 0.7 > shared(alone)
 
 
 def test_a_stem_that_ends_leaves_the_rest_to_the_recording(generator):
