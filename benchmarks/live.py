@@ -182,6 +182,7 @@ def _parser() -> argparse.ArgumentParser:
         "--share", type=float, default=ServerConfig().live_share, help="0: none is refused"
     )
     parser.add_argument("--no-keep-up", action="store_true", help="rather late than fewer passes")
+    parser.add_argument("--stem", action="store_true", help="drums run a bar ahead of each session")
     parser.add_argument("--sound", action="store_true", help="make the virtual bars' music too")
     parser.add_argument("--model", type=Path, metavar="DIR", help="weights; else the shipped ones")
     parser.add_argument("--json", type=Path, metavar="FILE")
@@ -212,6 +213,7 @@ def _setting(arguments: argparse.Namespace, hand_overs: int, number: int) -> Set
         keep_up=not arguments.no_keep_up,
         through=THROUGH,
         seed=number,
+        stem=arguments.stem,
     )
 
 

@@ -19,7 +19,7 @@ from bridge.live_client import LiveClient
 from bridge.live_loop import Failed, LiveLoop, LoopPlan, Told, Turn
 from bridge.live_player import LivePlayer
 from bridge.live_setup import LiveSetup, Margins
-from bridge.ports import Audio, Conditions, Mono, Plan
+from bridge.ports import Audio, Conditions, Mono, Plan, StemKind
 from bridge.request import AudioBlock, Done
 from bridge.transport import steady
 from protos import bridge_pb2
@@ -35,6 +35,8 @@ COPY: Final = 0.95
 LOOP: Final = "bar"
 """Its answers are named after it and a slash; what is told under it is of the loop itself."""
 SHIFT_SAMPLES: Final = 480
+STEM_AHEAD_SAMPLES: Final = BAR_SAMPLES
+"""So far ahead of the recording a stem runs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +49,7 @@ class Setting:
         keep_up: Whether passes may be left out rather than be late.
         through: Gain of the musician who plays along.
         seed: Of the session.
+        stem: Whether drums run ahead of the recording.
     """
 
     hand_overs: int
@@ -54,6 +57,7 @@ class Setting:
     keep_up: bool
     through: float
     seed: int
+    stem: bool
 
     @property
     def num_blocks(self) -> int:
@@ -146,6 +150,15 @@ class Musician:
             self.seen.copies += _likeness(answer, before) > COPY
 
 
+def strokes(first: int, num_samples: int) -> Mono:
+    """Return a stretch of drums: noise on every half beat, the second of two softer."""
+    half = BAR_SAMPLES // 8
+    at = np.arange(first, first + num_samples)
+    loud = np.where(at // half % 2, 0.05, 0.2) * np.exp(-(at % half) / 2000)
+    noise = np.random.default_rng(first).standard_normal(num_samples)
+    return (loud * noise).astype(np.float32)
+
+
 def _level_db(audio: Mono) -> float:
     return 20 * float(np.log10(max(1e-9, float(np.sqrt(np.mean(np.square(audio)))))))
 
@@ -201,12 +214,22 @@ def _play_one(client: Client, prime: Audio, setting: Setting) -> Seen:
                 break
             if sounded is not None:
                 live.play(sounded)
+            if setting.stem:
+                live.play_stem(StemKind.DRUMS, *_stem_block(block))
             sounded = musician.play()
         live.close()
         reading.join()
     if musician.seen.refused:
         return Seen(refused=musician.seen.refused)
     return musician.result(has_sound=True)
+
+
+def _stem_block(block: int) -> tuple[int, Mono]:
+    """Return what of a stem comes with a period: with the first one all that lies ahead."""
+    if block == 0:
+        return 0, strokes(0, STEM_AHEAD_SAMPLES)
+    first = STEM_AHEAD_SAMPLES + (block - 1) * PERIOD
+    return first, strokes(first, PERIOD)
 
 
 def _loop_message(setting: Setting) -> bridge_pb2.LiveLoop:
@@ -281,6 +304,8 @@ async def play_virtual(
     musician.origin_s = clock() + START_SECONDS
     for block in range(setting.num_blocks):
         await asyncio.sleep(max(0.0, musician.origin_s + block * PERIOD / RATE - clock()))
+        if setting.stem:
+            session.hear_stem(StemKind.DRUMS, *_stem_block(block))
         sounded = musician.play()
         asyncio.get_running_loop().call_later(PERIOD / RATE, blocks.put_nowait, sounded)
     for task in (reading, hearing):

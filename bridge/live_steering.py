@@ -21,20 +21,35 @@ STEM_REACH_SECONDS: Final = 1
 """How much of a stem before a sample the model may still look at from there on."""
 BESIDE_SECONDS: Final = 12
 """How much an answer may look at: what was played beside all of a recording that still matters."""
+JOINED_BLOCKS: Final = 64
+"""So many blocks of a stem wait until they are made one."""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Track:
+    """A stem so far: blocks come every period, and are joined when somebody asks."""
+
     start_sample: int
-    samples: Mono
+    blocks: tuple[Mono, ...]
+
+    @property
+    def num_samples(self) -> int:
+        return sum(block.shape[0] for block in self.blocks)
 
     @property
     def end_sample(self) -> int:
-        return self.start_sample + self.samples.shape[0]
+        return self.start_sample + self.num_samples
+
+    def joined(self) -> Mono:
+        return np.concatenate(self.blocks)
+
+    def longer(self, samples: Mono) -> "_Track":
+        blocks = self.blocks if len(self.blocks) < JOINED_BLOCKS else (self.joined(),)
+        return replace(self, blocks=(*blocks, samples))
 
     def since(self, sample: int) -> "_Track":
-        skipped = max(0, sample - self.start_sample)
-        return _Track(self.start_sample + skipped, self.samples[skipped:])
+        start, samples = _since(self.start_sample, self.joined(), sample)
+        return _Track(start, (samples,))
 
 
 class Steering:
@@ -84,23 +99,21 @@ class Steering:
             InvalidRequestError: It is not the next one of its kind, or over a minute is held.
         """
         track = self._tracks.get(kind)
-        if track is None:
-            track = _Track(start_sample, samples)
-        elif start_sample != track.end_sample:
+        if track is not None and start_sample != track.end_sample:
             raise InvalidRequestError(
                 f"a block of the {kind} stem starts at sample {start_sample}, "
                 f"the next one is due at sample {track.end_sample}",
                 field="audio.start_sample",
             )
-        else:
-            track = _Track(track.start_sample, np.concatenate([track.samples, samples]))
+        held = samples.shape[0] + (0 if track is None else track.num_samples)
         limit = 2 * KEPT_SECONDS * self._setup.sample_rate
-        if track.samples.shape[0] > limit:
+        if held > limit:
             raise InvalidRequestError(
-                f"{track.samples.shape[0]} samples of the {kind} stem wait for the recording, "
+                f"{held} samples of the {kind} stem wait for the recording, "
                 f"the limit is {limit} samples"
             )
-        self._tracks[kind] = track
+        track = _Track(start_sample, ()) if track is None else track
+        self._tracks[kind] = track.longer(samples)
         self.num_news += 1
 
     def follow(self, tempo_map: TempoMap) -> None:
@@ -113,8 +126,9 @@ class Steering:
     def of_request(self, anchor_sample: int) -> Conditions:
         """Return the conditions in session samples, the song's time counted to an anchor."""
         stems = [
-            Stem(kind=kind, start_sample=track.start_sample, samples=track.samples)
-            for kind, track in self._tracks.items()
+            Stem(kind=kind, start_sample=track.start_sample, samples=track.joined())
+            # A copy, since this may run beside what adds to it.
+            for kind, track in tuple(self._tracks.items())
         ]
         conditions, timing = self._conditions, self._conditions.timing
         if timing is not None:
@@ -135,11 +149,11 @@ class Steering:
         first = from_sample - reach_seconds * self._setup.sample_rate
         anchor = sample_map.anchor_sample
         asked = self.of_request(anchor)
-        late = (_Track(stem.start_sample, stem.samples).since(first) for stem in asked.stems)
+        late = (_since(stem.start_sample, stem.samples, first) for stem in asked.stems)
         stems = tuple(
-            replace(stem, start_sample=track.start_sample, samples=track.samples)
-            for stem, track in zip(asked.stems, late, strict=True)
-            if track.samples.shape[0]
+            replace(stem, start_sample=start, samples=samples)
+            for stem, (start, samples) in zip(asked.stems, late, strict=True)
+            if samples.shape[0]
         )
         return model_conditions(replace(asked, stems=stems), sample_map, anchor)
 
@@ -154,3 +168,9 @@ class Steering:
             )
         for kind, track in self._tracks.items():
             self._tracks[kind] = track.since(sample)
+
+
+def _since(start_sample: int, samples: Mono, sample: int) -> tuple[int, Mono]:
+    """Return what is left of samples from one on, and where it begins."""
+    skipped = max(0, sample - start_sample)
+    return start_sample + skipped, samples[skipped:]
