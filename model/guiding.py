@@ -8,6 +8,7 @@ spectra, no notes and no draws.
 """
 
 from collections.abc import Callable
+from math import sqrt
 
 import numpy as np
 from jaxtyping import Float32, Float64, Int64
@@ -69,17 +70,16 @@ class Guiding:
     def is_apart(self, state: TimelineState, heard: tuple[int, int]) -> bool:
         """Return whether a recording is a part beside its stems: it sounds, and holds them not."""
         part = state.audio[heard[0] - state.audio_start : heard[1] - state.audio_start]
-        part = part.astype(np.float64)
-        if not len(part) or float(np.sqrt(np.mean(part**2))) < LEAST_RMS:
+        power = float(part @ part)
+        if power <= LEAST_RMS**2 * len(part):
             return False
-        beside = np.zeros(len(part))
+        beside = np.zeros(len(part), np.float32)
         for stem in state.known.stems:
             first, last = max(heard[0], stem.start_sample), min(heard[1], _end(stem))
             if first < last:
                 samples = stem.samples[first - stem.start_sample : last - stem.start_sample]
                 beside[first - heard[0] : last - heard[0]] += samples
-        norm = float(np.linalg.norm(part) * np.linalg.norm(beside))
-        return norm == 0 or float(part @ beside) < MIXED * norm
+        return float(part @ beside) <= MIXED * sqrt(power * float(beside @ beside))
 
     def _misfit(
         self,
