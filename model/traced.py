@@ -16,6 +16,8 @@ from torch import Tensor
 from torch.jit._trace import TracerWarning
 
 Network = Callable[[Tensor], Tensor]
+_TRACING = threading.Lock()
+"""One graph is traced at a time, since which warnings are shown is said for all threads at once."""
 
 
 class Traced:
@@ -28,13 +30,12 @@ class Traced:
     def __init__(self, network: Network) -> None:
         self.network = network
         self._graphs: dict[torch.Size, Network] = {}
-        self._lock = threading.Lock()
 
     def __call__(self, given: Tensor) -> Tensor:
         """Return what the function makes of a tensor; the first of a shape is traced."""
         graph = self._graphs.get(given.shape)
         if graph is None:
-            with self._lock, torch.no_grad():
+            with _TRACING, torch.no_grad():
                 graph = self._graphs.get(given.shape) or self._trace(given)
                 self._graphs[given.shape] = graph
         return graph(given)

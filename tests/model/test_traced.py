@@ -46,3 +46,29 @@ def test_many_threads_may_ask_at_once():
     for thread in threads:
         thread.join()
     assert made == [0] * 240
+
+
+@pytest.mark.filterwarnings("error")
+def test_graphs_traced_at_once_keep_each_other_s_warnings_away():
+    """What is fixed in a graph would be warned of; who shows warnings is the same for all threads."""
+
+    def network(given):
+        for _ in range(50):
+            given = given + float(given.shape[0] > 0)
+        return given
+
+    failed = []
+
+    def ask():
+        for frames in range(1, 8):
+            try:
+                Traced(network)(torch.ones(frames))
+            except Warning as warning:
+                failed.append(warning)
+
+    threads = [threading.Thread(target=ask) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failed
