@@ -50,7 +50,7 @@ def test_many_threads_may_ask_at_once():
 
 @pytest.mark.filterwarnings("error")
 def test_graphs_traced_at_once_keep_each_other_s_warnings_away():
-    """What is fixed in a graph would be warned of; what is shown is said for all threads at once."""
+    """Tracing warns of what it fixes; whether that shows is one setting for all threads."""
 
     def network(given):
         for _ in range(50):
