@@ -3,6 +3,7 @@
 import argparse
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -38,7 +39,15 @@ from bridge.evaluation.candidates import (
     toy,
 )
 from bridge.evaluation.judging import Scene, Sounding
-from bridge.evaluation.making import BASS_TRUTH, drawn, with_seed
+from bridge.evaluation.making import (
+    BASS_LAST_BAR,
+    BASS_OTHER,
+    BASS_TRUTH,
+    GIVEN_BASSES,
+    Maker,
+    drawn,
+    with_seed,
+)
 from bridge.evaluation.records import MEASURE, Record, Records
 from bridge.evaluation.report import as_text, tables_of
 from bridge.evaluation.run import Evaluation, EvaluationConfig
@@ -322,6 +331,33 @@ def test_a_bass_that_plays_the_roots_agrees_better_than_one_that_does_not(song):
     with_bass = piece_of("a", pitched.audio, chords, stems=stems)
     assert parts.has_part(pieces.clips_of([with_bass], 4.0, 4.0)[0])
     assert not parts.has_part(pieces.clips_of([song], 4.0, 4.0)[0])
+
+
+class OneModel:
+    """A client of a server that serves one model and is asked for nothing."""
+
+    def models(self):
+        return [SimpleNamespace(fingerprint="one")]
+
+
+def test_the_basses_beside_a_made_one_are_the_true_one_another_piece_s_and_a_loop(song, tmp_path):
+    random = np.random.default_rng(2)
+    clips = [
+        pieces.clips_of([replace(song, name=name, stems={StemKind.BASS: bass})], 4.0, 4.0)[0]
+        for name in "ab"
+        for bass in [random.standard_normal(song.audio.size).astype(np.float32)]
+    ]
+    clip, bar = clips[0], clips[0].bar_samples
+    bass, other = (one.stem(StemKind.BASS) for one in clips)
+    maker = Maker(OneModel(), None, tmp_path)
+    made = {name: maker.make(name, *clips)[0] for name in GIVEN_BASSES}
+    for each in made.values():
+        assert each.result.size == clip.truth.size
+    np.testing.assert_array_equal(made[BASS_TRUTH].result, bass[clip.prime_samples :])
+    np.testing.assert_array_equal(made[BASS_OTHER].result, other[clip.prime_samples :])
+    loop, last = made[BASS_LAST_BAR], bass[clip.prime_samples - bar : clip.prime_samples]
+    np.testing.assert_array_equal(loop.before, bass[: clip.prime_samples])
+    np.testing.assert_array_equal(loop.result[:bar], last[: clip.truth.size])
 
 
 def test_the_finishers_truth_lies_where_the_truth_lies(song):
