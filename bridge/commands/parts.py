@@ -23,7 +23,10 @@ def add_part_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"audio to fit, from the prime's start on; kinds: {', '.join(StemKind)}; repeatable",
     )
     parser.add_argument(
-        "--target", default=StemKind.MIX, choices=list(StemKind), help="the part wanted"
+        "--target",
+        default=StemKind.MIX,
+        choices=list(StemKind),
+        help="the part wanted; beside stems the prime is this part alone",
     )
 
 

@@ -265,7 +265,9 @@ BARS: Final = Parameter(
 SEED: Final = _plan("seed", Kind.LARGE, "fixes every draw; drawn if absent")
 VARIATION: Final = _plan("variation", Kind.WHOLE, "another take of the same seed")
 QUALITY: Final = word("quality", "the sampler", tuple(Quality))
-TARGET: Final = word("target", "the part wanted", tuple(StemKind))
+TARGET: Final = word(
+    "target", "the part wanted; beside stems the prime is this part alone", tuple(StemKind)
+)
 MODEL: Final = text("model", "a name of /jukebox/models; empty is the default", MAX_ID_CHARACTERS)
 ARTIST: Final = text("artist", "a label of the model; empty leaves it the choice", 256)
 GENRE: Final = text("genre", "a label of the model; empty leaves it the choice", 256)
