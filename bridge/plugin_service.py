@@ -286,8 +286,11 @@ class _Session:
     async def put(self, message: bridge_pb2.LiveRequest) -> None:
         """Hand on a message; returns when there was room for it, or nobody left to read it."""
         putting = asyncio.create_task(self._incoming.put(message))
-        await asyncio.wait((putting, self._task), return_when=asyncio.FIRST_COMPLETED)
-        putting.cancel()
+        try:
+            await asyncio.wait((putting, self._task), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            # Who waits here may be cancelled; its message must not wait on for a session that ends.
+            putting.cancel()
 
     async def end(self) -> None:
         """Return once it has ended and nothing is computed for it."""
