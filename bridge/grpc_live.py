@@ -10,7 +10,8 @@ from typing import Any, Final
 from bridge.errors import InvalidRequestError
 from bridge.grpc_gate import Call, Verb
 from bridge.live import LiveSession
-from bridge.live_talk import LiveTalk, opened, setup_of
+from bridge.live_messages import opened, setup_of
+from bridge.live_talk import LiveTalk
 from protos import bridge_pb2
 
 

@@ -41,7 +41,7 @@ class _Track:
         return self.start_sample + self.num_samples
 
     def joined(self) -> Mono:
-        return np.concatenate(self.blocks)
+        return self.blocks[0] if len(self.blocks) == 1 else np.concatenate(self.blocks)
 
     def longer(self, samples: Mono) -> "_Track":
         blocks = self.blocks if len(self.blocks) < JOINED_BLOCKS else (self.joined(),)

@@ -13,21 +13,19 @@ from contextlib import aclosing
 from dataclasses import replace
 from typing import Any, Final
 
-import numpy as np
-
 from bridge.errors import BridgeError, InvalidRequestError, NotReadyError, blaming
 from bridge.live import LiveSession
 from bridge.live_loop import Failed, LiveLoop, LoopEvent, LoopPlan, Told, Turn
+from bridge.live_messages import SEED_BITS, checked_credit, failure, heard, recorded
 from bridge.live_setup import Answer, LiveSetup, Margins
-from bridge.messages import messages_of_event, samples_of, stem_kind_of
-from bridge.ports import Audio, Plan
+from bridge.messages import messages_of_event, stem_kind_of
+from bridge.ports import Plan
 from bridge.request import AudioBlock, Done, RenderEvent
-from bridge.request_messages import conditions_of, midi_of, num_samples_of, plan_of, tempo_map_of
+from bridge.request_messages import midi_of, num_samples_of, plan_of, tempo_map_of
 from bridge.transport import exact
-from bridge.upload import MAX_BLOCK_BYTES, check_id
+from bridge.upload import check_id
 from protos import bridge_pb2
 
-SEED_BITS: Final = 63
 MAX_WAITING_EVENTS: Final = 64
 LEAD_SECONDS: Final = 1.0
 """How far ahead of the music blocks go out when the server sets the pace."""
@@ -35,11 +33,6 @@ TELL_EVERY_S: Final = 0.05
 """How far the recording has come is told at most so often: a block of 1024 samples is shorter."""
 SLEEP: Final = asyncio.sleep
 CLOCK: Final = time.monotonic
-PACINGS: Final = (
-    bridge_pb2.PACING_UNSPECIFIED,
-    bridge_pb2.PACING_FAST,
-    bridge_pb2.PACING_SERVER,
-)
 
 
 class LiveTalk:
@@ -53,7 +46,7 @@ class LiveTalk:
         self._paced = header.pacing == bridge_pb2.PACING_SERVER
         self._events: asyncio.Queue[bridge_pb2.LiveEvent | None] = asyncio.Queue()
         self._room = asyncio.Semaphore(MAX_WAITING_EVENTS)
-        self._credit = _checked_credit(header.credit_samples)
+        self._credit = checked_credit(header.credit_samples)
         self._more_credit = asyncio.Event()
         self._answering: asyncio.Task[None] | None = None
         self._asked: Answer | LiveLoop | None = None
@@ -111,7 +104,7 @@ class LiveTalk:
                 with blaming("notes"):
                     self._session.hear_notes(midi_of(message.notes))
             case "credit":
-                self._credit += _checked_credit(message.credit.num_samples)
+                self._credit += checked_credit(message.credit.num_samples)
                 self._more_credit.set()
             case "continuation" | "loop" | "tempo" | "stop":
                 await self._try_to(message)
@@ -142,11 +135,11 @@ class LiveTalk:
     async def _hear(self, block: bridge_pb2.AudioBlock) -> None:
         if block.role == bridge_pb2.ROLE_STEM:
             with blaming("audio"):
-                samples = _recorded(block, 1)[0]
+                samples = recorded(block, 1)[0]
                 self._session.hear_stem(stem_kind_of(block.stem), block.start_sample, samples)
             return
         with blaming("audio"):
-            audio = _recorded(block, self._setup.num_channels)
+            audio = recorded(block, self._setup.num_channels)
         await self._session.hear(block.start_sample, audio)
         if self._telling is None or self._telling.done():
             self._telling = asyncio.create_task(self._tell_heard())
@@ -154,9 +147,9 @@ class LiveTalk:
     async def _tell_heard(self) -> None:
         """Tell how far the recording has come; who sends small blocks hears of several at once."""
         last: bridge_pb2.LiveEvent | None = None
-        while _heard(self._session) != last:
+        while heard(self._session) != last:
             await asyncio.sleep(self._told_s + TELL_EVERY_S - CLOCK())
-            self._told_s, last = CLOCK(), _heard(self._session)
+            self._told_s, last = CLOCK(), heard(self._session)
             await self._tell(last)
 
     def _begin(self, message: bridge_pb2.LiveContinuation) -> None:
@@ -316,90 +309,3 @@ class LiveTalk:
         await asyncio.wait([task])
         stopped = bridge_pb2.LiveStopped(request_id=self._name, end_sample=self._sent_sample)
         await self._tell(bridge_pb2.LiveEvent(stopped=stopped))
-
-
-def setup_of(client_id: str, header: bridge_pb2.LiveHeader) -> LiveSetup:
-    """Return what holds for the session that a header opens.
-
-    Raises:
-        InvalidRequestError: A value outside its limits.
-    """
-    with blaming("header"):
-        for name in ("request_id", "model"):
-            check_id(name, getattr(header, name))
-        if header.pacing not in PACINGS:
-            raise InvalidRequestError(
-                f"the pacing is {header.pacing}, known are {sorted(PACINGS)}", field="pacing"
-            )
-        with blaming("plan"):
-            plan = plan_of(header.plan, secrets.randbits(SEED_BITS))
-        with blaming("conditions"):
-            conditions = conditions_of(header.conditions)
-        return LiveSetup(
-            session_id=header.request_id or uuid.uuid4().hex,
-            sample_rate=header.format.sample_rate,
-            num_channels=header.format.num_channels,
-            start_sample=header.start_sample,
-            conditions=conditions,
-            plan=plan,
-            model=header.model,
-            client_id=client_id,
-        )
-
-
-def _checked_credit(num_samples: int) -> int:
-    if num_samples < 0:
-        raise InvalidRequestError(
-            f"the credit is {num_samples} samples, at least 0 are needed", field="credit"
-        )
-    return num_samples
-
-
-def _recorded(block: bridge_pb2.AudioBlock, num_channels: int) -> Audio:
-    if len(block.samples) > MAX_BLOCK_BYTES:
-        raise InvalidRequestError(
-            f"an audio block holds {len(block.samples)} bytes, the limit is {MAX_BLOCK_BYTES} bytes"
-        )
-    if block.role not in (bridge_pb2.ROLE_PRIME, bridge_pb2.ROLE_STEM):
-        raise InvalidRequestError(
-            f"an audio block has role {block.role}, here {bridge_pb2.ROLE_PRIME} is needed "
-            f"(or {bridge_pb2.ROLE_STEM}, a stem)"
-        )
-    samples = samples_of(block.samples, num_channels)
-    bad = int(np.count_nonzero(~np.isfinite(samples)))
-    if bad:
-        raise InvalidRequestError(
-            f"the block at sample {block.start_sample} holds {bad} samples that are NaN or "
-            "infinite, 0 are allowed"
-        )
-    return samples
-
-
-def opened(session: LiveSession[Any], setup: LiveSetup) -> bridge_pb2.LiveEvent:
-    """Return what is told first."""
-    info = session.info
-    told = bridge_pb2.LiveOpened(
-        session_id=setup.session_id,
-        model=info.name,
-        fingerprint=info.fingerprint,
-        anchor_sample=session.anchor_sample,
-    )
-    return bridge_pb2.LiveEvent(opened=told)
-
-
-def _heard(session: LiveSession[Any]) -> bridge_pb2.LiveEvent:
-    heard = bridge_pb2.LiveHeard(
-        received_sample=session.received_sample, prefilled_sample=session.prefilled_sample
-    )
-    return bridge_pb2.LiveEvent(heard=heard)
-
-
-def failure(request_id: str, error: BridgeError) -> bridge_pb2.LiveFailed:
-    """Return an error as the wire spells it."""
-    return bridge_pb2.LiveFailed(
-        request_id=request_id,
-        code=error.code.name,
-        reason=error.reason(),
-        message=str(error),
-        field=error.field,
-    )

@@ -28,7 +28,8 @@ from bridge.errors import (
 )
 from bridge.job_messages import message_of_take, verdict_of
 from bridge.live import LiveSession
-from bridge.live_talk import LiveTalk, failure, opened, setup_of
+from bridge.live_messages import failure, opened, setup_of
+from bridge.live_talk import LiveTalk
 from bridge.security import LOCAL, SCHEME, UNIX, Keyring, is_local
 from bridge.sockets import check_port_free, clear_unix_path, private_files, unix_path
 from bridge.upload import check_id

@@ -11,12 +11,13 @@ from collections.abc import Callable
 from math import sqrt
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int64
+from jaxtyping import Float32, Int64
 
 from model.listening import BEFORE_SAMPLES, STEP_SAMPLES
 from model.memo import Memo, digest
 from model.state import TimelineState
 from model.values import Mono, StemAudio
+from model.weighing import Costs, likeness
 
 RECORDED_BYTES = 16 * 2**20
 """For what a hundred stems play beside 8 s."""
@@ -29,7 +30,6 @@ MIXED = 0.3
 LEAST_RMS = 1e-3
 """Under -60 dBFS there is nothing to go on with."""
 Rows = Float32[np.ndarray, "steps features"]
-Costs = Float64[np.ndarray, " candidates"]
 Samples = Int64[np.ndarray, " candidates"]
 SpectraOf = Callable[[Mono, int, range], Rows]
 """Of a sound, the sample at which it begins, and the steps wanted."""
@@ -106,8 +106,7 @@ class Guiding:
             usual = self._spectra_of(stem.samples, stem.start_sample, late).mean(0)
         wanted = (there - usual).ravel()
         rows = beside[np.clip(steps - start, 0, len(beside) - 1)].reshape(len(firsts), -1)
-        norms = np.linalg.norm(rows, axis=1) * np.linalg.norm(wanted)
-        return 1 - (rows @ wanted / np.maximum(norms, 1e-9)).astype(np.float64)
+        return 1 - likeness(rows, wanted)
 
     def _recorded(self, stem: StemAudio, steps: range) -> Rows:
         """Return the spectra of a stem beside the recording."""

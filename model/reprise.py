@@ -61,7 +61,7 @@ class Reprising:
 
     def begun(self, state: TimelineState, plan: SamplingPlan) -> TimelineState:
         """Return the state with the pulse of what was heard, if that is asked for and not told."""
-        if not self._asked(state, plan) or state.known.pulse is not None or state.beat is not None:
+        if state.known.pulse is not None or state.beat is not None or not self._asked(state, plan):
             return state
         pulse = self._find_pulse(state.audio[: self._heard_end(state) - state.audio_start])
         if pulse is None:

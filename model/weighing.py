@@ -187,8 +187,15 @@ def _context(recording: Recalled, outgoing: int, sources: Int64[np.ndarray, " n"
     """
     here = _before(recording.centred, outgoing)
     there = np.stack([_before(recording.centred, int(source)) for source in sources])
-    norms = np.linalg.norm(there, axis=1) * np.linalg.norm(here)
-    return (there @ here / np.maximum(norms, 1e-9)).astype(np.float64)
+    return likeness(there, here)
+
+
+def likeness(
+    rows: Float32[np.ndarray, "candidates values"], wanted: Float32[np.ndarray, " values"]
+) -> Costs:
+    """Return the cosine of each row with what is wanted, -1 to 1; 0 where one is nothing."""
+    norms = np.linalg.norm(rows, axis=1) * np.linalg.norm(wanted)
+    return (rows @ wanted / np.maximum(norms, 1e-9)).astype(np.float64)
 
 
 def _before(spectra: Steps, sample: int) -> Float32[np.ndarray, " both"]:
