@@ -26,8 +26,8 @@ SOUNDS = 12_000
 """Of the answer, before the kill."""
 DEAD = 6 * BAR - SOUNDS
 """So long the music plays on without a server: what was sent sounds, and ends before that."""
-ENOUGH = 0.7
-"""Of an answer: more than sounds before the kill, where sounding lags too, and less than 6 bars."""
+ENOUGH = 0.3
+"""Of an answer, its lead with it: more than sounds before the kill, and far less than 6 bars."""
 LONGEST_SECONDS = 300
 """An answer that is not there by then hangs; at low priority beside others it takes minutes."""
 FADE = RATE // 100
@@ -39,7 +39,7 @@ def free_port():
 
 
 def wait_for_progress(host, share):
-    """Return once so much of the answer was made."""
+    """Return once so much of the answer has come."""
     end_s = time.monotonic() + LONGEST_SECONDS
     # Nothing is ever 2: the host looks for so many milliseconds.
     while float(host.ask("until Progress: 2 20").split()[1]) < share:

@@ -52,7 +52,7 @@ constexpr ParameterRow kParameters[kNumParameters] = {
     {"prime", "Prime", "s", kWhole, 1, 55, 20, "How much of the recording is sent when Capture is off"},
     {"wait", "Wait", "", kWhole, 0, 2, 1, "Whether rendering waits for the answer"},
     {"status", "Status", "", kParameterIsOutput | kParameterIsInteger, 0, 6, 0, "What happens"},
-    {"progress", "Progress", "", kParameterIsOutput, 0, 1, 0, "Of the answer that is made"},
+    {"progress", "Progress", "", kParameterIsOutput, 0, 1, 0, "Of the answer that has come"},
     {"late", "Late Samples", "", kParameterIsOutput | kParameterIsInteger, 0, 1e9f, 0, "Samples that came too late"},
 };
 

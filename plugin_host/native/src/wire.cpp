@@ -162,17 +162,14 @@ bool read_render(const Field& from, Event& event) {
     return each_field(from.data, from.size, [&](const Field& part) {
         if (part.tag == FIELD(RenderEvent, audio)) return read_audio(part, event);
         const bool accepted = part.tag == FIELD(RenderEvent, accepted);
-        const bool progress = part.tag == FIELD(RenderEvent, progress);
         const bool done = part.tag == FIELD(RenderEvent, done);
         if (part.tag == FIELD(RenderEvent, queued)) event.kind = Event::Kind::Queued;
-        if (!accepted && !progress && !done) return true;
-        event.kind = accepted ? Event::Kind::Accepted : progress ? Event::Kind::Progress : Event::Kind::Done;
+        if (!accepted && !done) return true;
+        event.kind = accepted ? Event::Kind::Accepted : Event::Kind::Done;
         return each_field(part.data, part.size, [&](const Field& field) {
             if (accepted && field.tag == FIELD(Accepted, request_id)) event.request_id = field.text();
             if (accepted && field.tag == FIELD(Accepted, seed)) event.seed = field.number;
             if (accepted && field.tag == FIELD(Accepted, advice)) event.text = field.text();
-            if (progress && field.tag == FIELD(Progress, step)) event.step = field.integer();
-            if (progress && field.tag == FIELD(Progress, total_steps)) event.total_steps = field.integer();
             if (done && field.tag == FIELD(Done, take_id)) event.text = field.text();
             return true;
         });

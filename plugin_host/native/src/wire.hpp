@@ -51,13 +51,12 @@ Bytes midi_frame(const std::vector<MidiEvent>& events);
 
 // What the server told, as far as the plugin wants to know.
 struct Event {
-    enum class Kind { None, Welcome, Opened, Heard, Accepted, Queued, Progress, Audio, Done, Stopped, Failed, Ended, Tagged };
+    enum class Kind { None, Welcome, Opened, Heard, Accepted, Queued, Audio, Done, Stopped, Failed, Ended, Tagged };
     Kind kind = Kind::None;
     std::string text;  // model, take id, or what failed in words
     std::string request_id;
     uint64_t seed = 0;
     int64_t start_sample = 0;
-    int64_t step = 0, total_steps = 0;
     std::vector<float> samples;  // interleaved
 };
 

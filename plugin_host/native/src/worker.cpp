@@ -114,10 +114,6 @@ void Worker::handle(Event& event) {
             }
             tell(Status::Rendering, event.text.empty() ? "rendering" : "rendering; " + event.text);
             break;
-        case Event::Kind::Progress:
-            if (event.total_steps > 0)
-                core_.set_parameter(kProgress, static_cast<float>(event.step) / static_cast<float>(event.total_steps));
-            break;
         case Event::Kind::Audio:
             if (ours) take_audio(event);
             break;
@@ -125,7 +121,6 @@ void Worker::handle(Event& event) {
             if (!ours) break;
             answer_->take_id = event.text;
             finish(answer_->take->written.load() == answer_->take->length() ? Filling::Complete : Filling::Broken);
-            core_.set_parameter(kProgress, 1.0f);
             {
                 const std::lock_guard<std::mutex> lock(mutex_);
                 shared_.take = event.text;
@@ -169,6 +164,7 @@ void Worker::take_audio(const Event& event) {
         take.right[static_cast<size_t>(index + i)] = sound(2 * i + 1);
     }
     take.written.store(index + frames, std::memory_order_release);
+    core_.set_parameter(kProgress, static_cast<float>(index + frames) / static_cast<float>(take.length()));
 }
 
 void Worker::finish(Filling filling) {
