@@ -2,6 +2,7 @@
 
 from bridge.app.chains import open_chain
 from bridge.app.door import Load, ShippedGenerator, TranslatedGenerator, shipped_model
+from bridge.app.embedded import embedded_server
 from bridge.app.model_files import ModelFiles, verify_model
 from bridge.app.models import (
     MAP_TYPES,
@@ -16,7 +17,7 @@ from bridge.app.models import (
     verify_installed,
 )
 from bridge.app.rows import ERROR_ROWS, translated_errors
-from bridge.app.server import App, embedded_server, open_store, running
+from bridge.app.server import App, open_store, running
 
 __all__ = [
     "ERROR_ROWS",

@@ -7,11 +7,9 @@ import asyncio
 import logging
 import os
 import sys
-import threading
 import time
-from collections.abc import AsyncGenerator, Generator, Sequence
-from concurrent.futures import Future
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -20,7 +18,7 @@ from bridge.app.door import Load, TranslatedGenerator, shipped_model
 from bridge.app.limits import calls_at_once, engine_limits, live_room, midi_settings, store_limits
 from bridge.app.places import end_model, placed
 from bridge.app.telling import gathered, midi_words
-from bridge.config import ServerConfig, private_config
+from bridge.config import ServerConfig
 from bridge.engine import Engine
 from bridge.errors import NotFoundError, NotReadyError, StoppingError
 from bridge.grpc_service import GrpcServer
@@ -338,30 +336,6 @@ async def running(
         await app.stop()
 
 
-@contextmanager
-def embedded_server(config: ServerConfig | None = None, load: Load | None = None) -> Generator[str]:
-    """Yield the address of a server that runs in a thread of this process and is ready.
-
-    Without a configuration it takes a free port and serves gRPC alone. It leaves
-    the unfinished jobs of others to a server that stays.
-
-    Raises:
-        BridgeError: It cannot be started.
-    """
-    config = config or private_config()
-    ready: Future[str] = Future()
-    ended = threading.Event()
-    thread = threading.Thread(
-        target=_run_embedded, args=(config, load, ready, ended), name="embedded server"
-    )
-    thread.start()
-    try:
-        yield ready.result()
-    finally:
-        ended.set()
-        thread.join()
-
-
 def _osc_settings(config: ServerConfig) -> OscSettings:
     return OscSettings(
         host=config.local_host(),
@@ -384,20 +358,3 @@ def open_store(spool: Path, limits: StoreLimits | None = None) -> TakeStore:
         raise NotReadyError(
             f"the spool folder {spool} cannot be used: {error.strerror}; choose one with --spool"
         ) from error
-
-
-def _run_embedded(
-    config: ServerConfig, load: Load | None, ready: Future[str], ended: threading.Event
-) -> None:
-    async def live() -> None:
-        async with running(config, load, resumes=False) as app:
-            await app.serve()
-            ready.set_result(app.address)
-            await asyncio.to_thread(ended.wait)
-
-    try:
-        asyncio.run(live())
-    except BaseException as error:
-        if ready.done():
-            raise
-        ready.set_exception(error)
