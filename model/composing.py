@@ -57,12 +57,11 @@ from model.state import Composed, TimelineState
 from model.streaming import StackState
 from model.striking import USUAL_STEPS, as_dense, as_usual, choice, come_back, in_key, key_of
 from model.transformer import Running
-from model.values import Echo, Known, Mono, SamplingPlan
+from model.values import MIX, Echo, Known, Mono, SamplingPlan
 
 SURELY_HEARD = 0.5
 LEAST_HEARD = 0.3
 """Rows a step, on average: where less is heard there is nothing to go on with."""
-MIX = 0
 TONAL_STEPS = 172
 RENEWED = 4
 """The window is read anew after this fraction of it; between, a step is read once."""

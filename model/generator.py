@@ -25,7 +25,7 @@ from model.hearing import Hearing
 from model.inputs import Inputs
 from model.listening import FEATURES
 from model.memo import MemoStats, together
-from model.reprise import MIX, Reprising, needs_notes
+from model.reprise import Reprising, needs_notes
 from model.rewinding import rewound
 from model.serving import made_ready
 from model.similarity import mel_similarity
@@ -260,7 +260,7 @@ class StreamingGenerator:
         learn of it then.
         """
         known = state.known
-        by_itself = known.notes_span is None and (known.target == MIX or bool(known.stems))
+        by_itself = known.notes_span is None and known.may_recur()
         if not by_itself or needs_notes(known):
             state = self._attending.noted(state)
         if by_itself:

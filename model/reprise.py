@@ -25,12 +25,11 @@ from model.listening import STEP_SAMPLES
 from model.memo import Memo, digest
 from model.noise import choose, uniform
 from model.state import TimelineState
-from model.values import Known, Mono, Pulse, SamplingPlan
+from model.values import MIX, Known, Mono, Pulse, SamplingPlan
 from model.weighing import CONTEXT_STEPS, Choice, Recalled, costs_of, recalled, sources_of
 
 LEVEL = 4
 """Of the noise: the codec's levels are 0 to 2, the composer's draws 3."""
-MIX = 0
 BEFORE_LINE_SAMPLES = FADE_SAMPLES + 76
 """A stretch begins so much before its line: its first attack is heard whole."""
 UNIT_SECONDS = (0.3, 0.62)
@@ -119,12 +118,10 @@ class Reprising:
     def _asked(self, state: TimelineState, plan: SamplingPlan) -> bool:
         known = state.known
         told = known.notes_span is not None and known.notes_span[1] >= self._chunk_end(state)
-        if told or plan.teacher or not plan.reprise:
+        if told or plan.teacher or not plan.reprise or not known.may_recur():
             return False
-        if known.target == MIX:
-            return True
         # A part is found again where it was recorded alone.
-        return bool(known.stems) and self._guiding.is_apart(state, self._heard(state))
+        return known.target == MIX or self._guiding.is_apart(state, self._heard(state))
 
     def _sounding(self, state: TimelineState) -> bool:
         return len(state.reprised) > 0 and int(state.reprised[-1, SOURCE]) >= 0

@@ -17,6 +17,7 @@ Notes = Int64[np.ndarray, "notes fields"]
 
 TARGETS = ("mix", "drums", "bass", "vocals", "other")
 """Row order of the target and stem tables."""
+MIX = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -98,7 +99,7 @@ class Known:
 
     artist: int = 0
     genre: int = 0
-    target: int = 0
+    target: int = MIX
     total_samples: int = 0
     offset_samples: int = 0
     notes: Notes
@@ -111,6 +112,10 @@ class Known:
     density: tuple[float, ...] = ()
     suffix: SuffixAudio | None = None
     echoes: tuple[Echo, ...] = ()
+
+    def may_recur(self) -> bool:
+        """Return whether a recording may go on by itself: a mix, or a part beside its stems."""
+        return self.target == MIX or bool(self.stems)
 
     def spans(self) -> tuple[tuple[int, int], ...]:
         """Return the stretches whose notes are all known, given ones first."""

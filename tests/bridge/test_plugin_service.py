@@ -12,7 +12,7 @@ import pytest
 
 from bridge.config import private_config
 from bridge.errors import BusyError, NotReadyError, UnsupportedError
-from bridge.plugin_service import MAX_FRAME_BYTES, PROTOCOL, PluginServer
+from bridge.plugin_service import MAX_FRAME_BYTES, MAX_WAITING_MESSAGES, PROTOCOL, PluginServer
 from bridge.security import Security
 from protos import bridge_pb2
 from tests.bridge.conftest import PATIENCE_SECONDS, Served
@@ -133,6 +133,31 @@ def test_a_session_that_is_opened_while_the_model_loads_waits_for_it(tmp_path):
             loading.set()
             assert plugin.until("opened").anchor_sample == 0
             assert plugin.until("render") is not None
+    finally:
+        loading.set()
+        server.stop()
+
+
+def test_a_message_that_waits_for_room_waits_no_longer_than_its_connection(tmp_path, eventually):
+    loading = threading.Event()
+
+    def load():
+        loading.wait(PATIENCE_SECONDS)
+        return CountingGenerator()
+
+    async def waiting():
+        return sum("Queue.put" in str(task.get_coro()) for task in asyncio.all_tasks())
+
+    server = Served(replace(private_config(tmp_path / "spool"), plugin_port=0), load)
+    try:
+        with closing(Plugin(("127.0.0.1", server.app.plugin_port))) as plugin:
+            plugin.greet()
+            plugin.send(live=header())
+            for number in range(MAX_WAITING_MESSAGES + 2):
+                plugin.send(live=recorded(10 * number, 10))
+            eventually(lambda: server.on_loop(waiting()) == 1)
+            server.on_loop(server.app.stop())
+            assert server.on_loop(waiting()) == 0
     finally:
         loading.set()
         server.stop()

@@ -9,9 +9,8 @@ from model.attending import GROUP_STEPS
 from model.balancing import WEIGHED_CHUNK
 from model.bands import EDGES_HZ, GROUPS, MOST_DB, balance, band_power
 from model.listening import STEP_SAMPLES
-from model.reprise import MIX
 from model.state import BANDS
-from model.values import nothing_known, steady_pulse
+from model.values import MIX, nothing_known, steady_pulse
 from tests.model.tiny import (
     CHUNK,
     decoded,
