@@ -6,7 +6,7 @@ Both samplers go on with the same section in this process, on one thread, so lon
 level: milliseconds a code of both, their ratio, how many codes a round of a draft and its scoring
 decides (the acceptance length; a draft is at most as long as told), and the share of drafted codes
 that are kept. Rows that only read what is known already are left out. Below 1 the draft costs more
-than it wins.
+than it wins. A level without a draft, drawn alike by both, has no row.
 """
 
 import argparse
@@ -27,7 +27,6 @@ from bridge.stereo import mid_of
 from model import exact
 from model.generator import StreamingGenerator, load_generator
 from model.speculative import Verified
-from model.teacher import frames_per_step
 from model.values import SamplingPlan, nothing_known
 
 LEVELS: Final = {"top": 2, "level1": 1, "level0": 0}
@@ -71,7 +70,7 @@ def main(given: Sequence[str] | None = None) -> int:
     report = {
         "load_average": os.getloadavg(),
         "fingerprint": fingerprint,
-        "levels": [_row(level, plain, fast, rounds) for level in LEVELS.values()],
+        "levels": [_row(level, plain, fast, rounds) for level in rounds.decided],
         "rtf": {"teacher": _rtf(generator, plain), "exact": _rtf(generator, fast)},
     }
     sys.stdout.write((json.dumps(report, indent=1) if arguments.json else _text(report)) + "\n")
@@ -118,7 +117,7 @@ def _row(
     slow_ms, quick_ms = (1000 * spent / drawn for spent, drawn in (plain[level], fast[level]))
     return {
         "level": level,
-        "draft_codes": frames_per_step(EXACT)[level],
+        "draft_codes": exact.DRAFT_FRAMES,
         "teacher_ms_a_code": slow_ms,
         "exact_ms_a_code": quick_ms,
         "speed_up": slow_ms / quick_ms,

@@ -51,6 +51,11 @@ class Bundle:
     loudness: CodeLoudness
 
     @property
+    def priors(self) -> tuple[Prior, Prior, Prior]:
+        """Return the teacher's priors by level."""
+        return self.upsamplers[0].prior, self.upsamplers[1].prior, self.top
+
+    @property
     def codebook(self) -> Float[Tensor, "codebook latents"]:
         """Return the top level's codebook as students read it."""
         return self.student.codebook

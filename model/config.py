@@ -141,6 +141,16 @@ class PlayedConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DraftConfig:
+    """The network that guesses a prior's next codes."""
+
+    reach: int = 16
+    """Codes that it looks back at."""
+    narrow: int = 32
+    hidden: int = 256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PriorConfig:
     """One autoregressive level: the top prior, or an upsampler where `upper` is set."""
 
@@ -161,6 +171,8 @@ class PriorConfig:
     lyrics: LyricConfig | None = None
     played: PlayedConfig | None = None
     """Beside published labels and timing, in the published windows; no published prior has it."""
+    draft: DraftConfig | None = None
+    """What `exact` asks first; a prior that has none is drawn from frame by frame."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

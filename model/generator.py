@@ -31,7 +31,7 @@ from model.serving import made_ready
 from model.similarity import mel_similarity
 from model.state import TimelineState, restored
 from model.store import SHIPPED, load_bundle
-from model.teacher import TeacherSampler, frames_per_step
+from model.teacher import FRAMES_PER_STEP, TeacherSampler
 from model.values import Known, SamplingPlan, nothing_known
 from model.weighing import Choice
 
@@ -132,8 +132,8 @@ class StreamingGenerator:
         """
         rates = [self.bundle.config.codec.frame_rate(level) for level in range(TOP + 1)]
         if plan.teacher:
-            steps = frames_per_step(plan)
-            return sum(rate / step for rate, step in zip(rates, steps, strict=True))
+            steps = zip(rates, FRAMES_PER_STEP, strict=True)
+            return sum(rate / frames for rate, frames in steps)
         self._fast.passes(plan)
         return rates[TOP] / self.grid.chunk_frames
 

@@ -17,9 +17,10 @@ from model.conditioning.embeddings import (
     TimingEmbedding,
 )
 from model.config import LyricConfig, PriorConfig
-from model.errors import ConditionError
+from model.draft import Draft
+from model.errors import ConditionError, ConfigError
 from model.streaming import StackState
-from model.transformer import Linear, Transformer
+from model.transformer import Linear, Running, Transformer
 
 Codes = Int[Tensor, "batch frames"]
 Activations = Float[Tensor, "batch frames width"]
@@ -60,6 +61,7 @@ class Prior(nn.Module):
         )
         self.lyrics = None if config.lyrics is None else LyricEncoder(config.lyrics, shape.width)
         self.played = None if not config.played else PlayedConditions(config.played, shape.width)
+        self.draft = None if config.draft is None else Draft(config.draft, shape.width)
 
     def start_vector(
         self, artist: Int[Tensor, " batch"], genres: Int[Tensor, "batch slots"]
@@ -119,10 +121,46 @@ class Prior(nn.Module):
 
         `state` is how many frames were seen, and the stack's memory.
         """
+        frames = previous.shape[1]
+        logits, under_way = self.look(previous, start, conditions, state)
+        under_way.keep(frames)
+        return logits, (state[0] + frames, under_way.state())
+
+    def look(
+        self,
+        previous: Codes,
+        start: Start,
+        conditions: Activations,
+        state: tuple[int, StackState],
+    ) -> tuple[Logits, Running]:
+        """Return the same logits, and the stack, which may keep the first of these frames."""
         seen, memory = state
         x = self.inputs(previous, start, conditions, seen)
-        hidden, memory = self.transformer.advance(x, memory)
-        return self.logits(hidden, conditions), (seen + previous.shape[1], memory)
+        under_way = Running(self.transformer, memory, previous.shape[1])
+        return self.logits(under_way.look(x), conditions), under_way
+
+    def draft_reach(self) -> int:
+        """Return how many codes the draft looks back at.
+
+        Raises:
+            ConfigError: The prior has no draft.
+        """
+        if self.draft is None:
+            raise ConfigError("this prior has no draft to ask")
+        return self.draft.reach
+
+    def draft_logits(
+        self, recent: Int[Tensor, "batch frames reach"], conditions: Activations
+    ) -> Logits:
+        """Return what the draft expects of frames, from the codes before each; -1 is none.
+
+        Raises:
+            ConfigError: The prior has no draft.
+        """
+        if self.draft is None:
+            raise ConfigError("this prior has no draft to ask")
+        vectors = self.codes(recent.clamp(min=0)) * (recent >= 0).unsqueeze(-1)
+        return self.head(self.draft(vectors, conditions))
 
 
 class LyricEncoder(nn.Module):

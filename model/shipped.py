@@ -7,6 +7,7 @@ from model.config import (
     BlockConfig,
     CodecConfig,
     ComposerConfig,
+    DraftConfig,
     FinisherConfig,
     LabelConfig,
     ListenerConfig,
@@ -55,8 +56,8 @@ def _small_upsampler(frames: int, stride: int) -> PriorConfig:
     return PriorConfig(
         vocabulary=2048,
         transformer=TransformerConfig(
-            width=96,
-            depth=3,
+            width=128,
+            depth=6,
             heads=2,
             frames=frames,
             rows=frames // 64,
@@ -66,6 +67,7 @@ def _small_upsampler(frames: int, stride: int) -> PriorConfig:
         ),
         labels=SMALL_LABELS,
         upper=BlockConfig(stride=stride, repeats=1, width=64, depth=3, dilation_growth=2),
+        draft=DraftConfig(),
     )
 
 
@@ -79,7 +81,7 @@ SMALL = ModelConfig(
             vocabulary=2048,
             transformer=TransformerConfig(
                 width=192,
-                depth=4,
+                depth=6,
                 heads=3,
                 frames=44 * 64,
                 rows=44,
@@ -123,6 +125,7 @@ SMALL = ModelConfig(
 )
 
 _TINY_LABELS = LabelConfig(artists=4, genres=4)
+_TINY_DRAFT = DraftConfig(reach=4, narrow=8, hidden=16)
 
 
 def _tiny_stack(frames: int, row: int, *, causal_rows: bool = True) -> TransformerConfig:
@@ -146,6 +149,7 @@ def _tiny_upsampler() -> PriorConfig:
         latent_width=8,
         upper=BlockConfig(stride=4, repeats=1, width=8, depth=2, dilation_growth=2),
         upper_vocabulary=32,
+        draft=_TINY_DRAFT,
     )
 
 
@@ -162,6 +166,7 @@ TINY = ModelConfig(
             timing=True,
             frame_conditions=True,
             latent_width=8,
+            draft=_TINY_DRAFT,
         ),
     ),
     student=StudentConfig(

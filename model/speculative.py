@@ -74,11 +74,6 @@ def chances_of(logits: Float[Tensor, "frames codes"], plan: SamplingPlan) -> Cha
     return kept.double().softmax(-1).numpy()
 
 
-def proposed(chances: Chances, draws: Draws, first_frame: int) -> Drafted:
-    """Return a draft's codes for frames from `first_frame` on."""
-    return choose(chances, draws.of(DRAFT_TURN, first_frame, len(chances)))
-
-
 def verified(
     target: Scores, chances: Chances, drafted: Drafted, draws: Draws, first_frame: int
 ) -> Verified:
@@ -87,7 +82,7 @@ def verified(
     Args:
         target: The target's distributions at the drafted frames, given the draft before each;
             and, where it was scored too, at the frame after the draft.
-        chances: The draft's distributions, from which `drafted` was drawn by `proposed`.
+        chances: The draft's distributions, from which `drafted` was drawn.
         drafted: At least one code.
         draws: Of the request.
         first_frame: The absolute frame of the first code.
@@ -147,8 +142,8 @@ def drafted_by(
     """
     codes = np.zeros(0, np.int64)
     rows: list[Chances] = []
-    for frame in range(first_frame, first_frame + frames):
+    for number in np.split(draws.of(DRAFT_TURN, first_frame, frames), frames):
         row = next_chances(codes)
-        codes = np.concatenate([codes, proposed(row, draws, frame)])
+        codes = np.concatenate([codes, choose(row, number)])
         rows.append(row)
     return codes, np.concatenate(rows)

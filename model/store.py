@@ -167,8 +167,9 @@ def _packed(tensors: dict[str, Tensor], *, eight_bit: bool) -> dict[str, Tensor]
     for key, value in tensors.items():
         if not value.is_floating_point():
             packed[key] = value.contiguous()
-        elif eight_bit and value.dim() == 2:
-            scale = (value.abs().amax(1, keepdim=True) / LEVELS).clamp(min=1e-6).half()
+        elif eight_bit and value.dim() >= 2:
+            inside = tuple(range(1, value.dim()))
+            scale = (value.abs().amax(inside, keepdim=True) / LEVELS).clamp(min=1e-6).half()
             packed[key] = (value / scale).round().clamp(-LEVELS, LEVELS).to(torch.int8)
             packed[key + SCALE] = scale
         else:

@@ -28,8 +28,6 @@ Conditions = Float[Tensor, "1 frames width"]
 
 FRAMES_PER_STEP = (16, 16, 8)
 """Frames drawn in one step by level, so that a step stays short."""
-EXACT_FRAMES_PER_STEP = (64, 64, 16)
-"""The same where a few passes draw them: the top level keeps fewer frames of a draft."""
 DRAW_TURN = 255
 """The stream of noise of the frame by frame draws."""
 UPPER_BEFORE = 16
@@ -47,11 +45,6 @@ class _Turn:
     known: bool
 
 
-def frames_per_step(plan: SamplingPlan) -> tuple[int, int, int]:
-    """Return how many frames a step draws, by level."""
-    return EXACT_FRAMES_PER_STEP if plan.exact else FRAMES_PER_STEP
-
-
 class TeacherSampler:
     """Steps of the cascade."""
 
@@ -66,14 +59,14 @@ class TeacherSampler:
         self._grid = grid
         self._inputs = inputs
         self._hearing = hearing
-        self._priors = (bundle.upsamplers[0].prior, bundle.upsamplers[1].prior, bundle.top)
+        self._priors = bundle.priors
 
     @torch.no_grad()
     def step(self, state: TimelineState, plan: SamplingPlan) -> tuple[TimelineState, int]:
         """Return the state one step further, and the level that worked."""
         if not state.lower:
             return self._begin(state), TOP
-        turn = self._next(state, frames_per_step(plan))
+        turn = self._next(state)
         conditions = self._conditions(state, turn)
         if turn.known:
             return self._prefill(state, turn, conditions), turn.level
@@ -103,7 +96,7 @@ class TeacherSampler:
         hop_samples = self._hearing[index].hop
         return Level(hop_samples=hop_samples, codes=codes, seen=skipped, memory=memory)
 
-    def _next(self, state: TimelineState, per_step: tuple[int, int, int]) -> _Turn:
+    def _next(self, state: TimelineState) -> _Turn:
         for index in range(TOP + 1):
             level = state.lower[index]
             row = self._priors[index].config.transformer.row_frames()
@@ -111,7 +104,7 @@ class TeacherSampler:
             known = min(len(level.codes) - level.seen, room)
             ready = index == TOP or self._upper_ready(state, index, level.seen)
             if ready:
-                frames = known or min(per_step[index], room)
+                frames = known or min(FRAMES_PER_STEP[index], room)
                 return _Turn(level=index, first=level.seen, frames=frames, known=known > 0)
         raise AssertionError("the top level is always ready")
 
@@ -164,7 +157,9 @@ class TeacherSampler:
             past=(level.seen, level.memory),
         )
         while stretch.conditions.shape[1]:
-            codes, past = speculated(stretch, draws) if plan.exact else _drawn(stretch, draws)
+            # At the top a draft costs more than it wins: its prior has none.
+            drafts = plan.exact and prior.draft is not None
+            codes, past = speculated(stretch, draws) if drafts else _drawn(stretch, draws)
             left = stretch.conditions[:, past[0] - stretch.past[0] :]
             stretch = replace(stretch, codes=codes, conditions=left, past=past)
         seen, memory = stretch.past
@@ -186,9 +181,10 @@ class TeacherSampler:
 def _drawn(stretch: Stretch, draws: Draws) -> tuple[Codes, tuple[int, StackState]]:
     """Return all codes with one more, and the past after it."""
     first = stretch.past[0]
-    logits, past = stretch.scored(previous_codes(stretch.codes, first, 1))
+    logits, under_way = stretch.scored(previous_codes(stretch.codes, first, 1))
+    under_way.keep(1)
     made = sample(logits, draws.plan, level=draws.level, turn=DRAW_TURN, first_frame=first)
-    return np.append(stretch.codes, made.astype(np.int16)), past
+    return np.append(stretch.codes, made.astype(np.int16)), (first + 1, under_way.state())
 
 
 def _row(codes: Codes) -> Int[Tensor, "1 frames"]:

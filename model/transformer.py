@@ -275,14 +275,20 @@ class Running:
     def go_on(self, x: Activations) -> Activations:
         """Return the output for the next frames, which later ones see."""
         made = self.look(x)
-        self._keep(x.shape[1])
+        self.keep(x.shape[1])
         return made
+
+    def keep(self, frames: int) -> None:
+        """Let later frames see the first of those looked at last."""
+        self.seen += frames
+        for layer in self._layers:
+            layer.keep(frames)
 
     def remember(self, x: Activations) -> None:
         """Let later frames see the next ones; of the last layer only what is seen is made."""
         *before, last = self._layers
         last.see(self._through(before, x))
-        self._keep(x.shape[1])
+        self.keep(x.shape[1])
 
     def state(self) -> StackState:
         """Return what is remembered so far."""
@@ -296,11 +302,6 @@ class Running:
         for layer in layers:
             x = layer.through(x, self.seen, mask)
         return x
-
-    def _keep(self, frames: int) -> None:
-        self.seen += frames
-        for layer in self._layers:
-            layer.keep()
 
 
 class _AtWork:
@@ -333,9 +334,9 @@ class _AtWork:
         queries, self._last = self._attention.pairs(self._layer.before_attention(x))
         return queries
 
-    def keep(self) -> None:
-        """Keep the keys and values of the last frames."""
-        self._kept.append(self._last)
+    def keep(self, frames: int) -> None:
+        """Keep the keys and values of the first of the last frames."""
+        self._kept.append(self._last[:, :frames])
 
     def state(self, config: TransformerConfig) -> LayerState:
         """Return the past with the frames kept."""

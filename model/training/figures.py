@@ -12,6 +12,7 @@ from model.bundle import TOP, Bundle
 from model.codec import Level
 from model.data.dataset import Example, open_split
 from model.finisher import Material
+from model.prior import Prior
 from model.similarity import mel_similarity
 from model.student import Student
 from model.training.codec import random_clips
@@ -25,7 +26,14 @@ from model.training.finisher import (
     random_crops,
 )
 from model.training.losses import snr_db, spectral_terms
-from model.training.prior import BITS, frame_conditions
+from model.training.prior import (
+    BITS,
+    Lesson,
+    Lessons,
+    draft_scores,
+    top_lessons,
+    upsampler_lessons,
+)
 from model.training.student import shown_frames
 
 CLIP_SAMPLES = 32_768
@@ -42,7 +50,7 @@ def held_out_figures(bundle: Bundle, data: Path) -> dict[str, float]:
     figures: dict[str, float] = {}
     for index in range(TOP + 1):
         figures |= _codec_figures(bundle.codec.level(index), index, examples)
-    figures |= top_figures(bundle, coded)
+    figures |= teacher_figures(bundle, examples, coded)
     figures |= student_figures(bundle.student, coded)
     figures |= finisher_figures(bundle, coded)
     return {name: round(value, 3) for name, value in figures.items()}
@@ -65,17 +73,43 @@ def _codec_figures(level: Level, index: int, examples: Sequence[Example]) -> dic
     }
 
 
-def top_figures(bundle: Bundle, coded: Sequence[CodedExample]) -> dict[str, float]:
-    """Return how well the top prior foretells the codes of random stretches."""
-    numbers = np.random.default_rng(5)
-    frames = ROWS * bundle.student.config.chunk_frames()
-    bits: list[float] = []
-    for _ in range(BATCHES):
-        batch = random_batch(coded, BATCH_CLIPS, frames, bundle.codebook, numbers)
-        start = bundle.top.start_vector(batch.inputs.artist, batch.inputs.genre)
-        logits = bundle.top(batch.codes, start, frame_conditions(bundle.top, batch.inputs))
-        bits.append(_bits(logits.flatten(0, 1), batch.codes.flatten()))
-    return {"top_bits_per_code": float(np.mean(bits))}
+@torch.no_grad()
+def teacher_figures(
+    bundle: Bundle, examples: Sequence[Example], coded: Sequence[CodedExample]
+) -> dict[str, float]:
+    """Return how well the teacher foretells codes of random stretches, and its drafts the teacher.
+
+    The latter is how often a draft's code would be kept: what the distributions share.
+    """
+    lower = (bundle.codec.level(0), bundle.codec.level(1))
+    taught = {
+        "upsampler0": (bundle.priors[0], _lower_lessons(bundle, 0, lower, examples)),
+        "upsampler1": (
+            bundle.priors[1],
+            _lower_lessons(bundle, 1, (lower[1], bundle.codec.level(TOP)), examples),
+        ),
+        "top": (bundle.top, top_lessons(bundle.top, coded, bundle.codebook, BATCH_CLIPS, ROWS)),
+    }
+    figures: dict[str, float] = {}
+    for name, (prior, lessons) in taught.items():
+        random = torch.Generator().manual_seed(5)
+        heard = [lessons(random) for _ in range(BATCHES)]
+        bits = [_bits(_logits(prior, one).flatten(0, 1), one.codes.flatten()) for one in heard]
+        figures[f"{name}_bits_per_code"] = float(np.mean(bits))
+        if prior.draft is not None:
+            kept = [float(draft_scores(prior, one).kept) for one in heard]
+            figures[f"{name}_draft_kept"] = float(np.mean(kept))
+    return figures
+
+
+def _logits(prior: Prior, lesson: Lesson) -> Tensor:
+    return prior(lesson.codes, lesson.start, lesson.conditions)
+
+
+def _lower_lessons(
+    bundle: Bundle, index: int, levels: tuple[Level, Level], examples: Sequence[Example]
+) -> Lessons:
+    return upsampler_lessons(bundle.upsamplers[index], levels, examples, BATCH_CLIPS)
 
 
 @torch.no_grad()

@@ -44,6 +44,9 @@ def trained_bundle(runs: Path) -> Bundle:
     for index, upsampler in enumerate(bundle.upsamplers):
         load_averaged(upsampler, runs / f"prior{index}")
     load_averaged(bundle.top, runs / f"prior{TOP}")
+    for index, prior in enumerate(bundle.priors):
+        if prior.draft is not None:
+            load_averaged(prior.draft, runs / f"draft{index}")
     load_averaged(bundle.student, runs / "student")
     load_averaged(bundle.finisher, runs / "finisher")
     load_averaged(bundle.listener, runs / "listener")

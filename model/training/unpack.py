@@ -5,7 +5,7 @@ every part, what its training begins with where it has no checkpoint of its
 own. Optimisers start afresh. Parts are tied to the codes that they were trained
 on: a level of the codec that learns on asks for new upsamplers, and level 2
 for a new student and composer too, unless its codes are kept
-(`model.training.codec --keep-codes`).
+(`model.training.codec --keep-codes`). A prior that learns on asks for a new draft.
 """
 
 import argparse
@@ -24,7 +24,9 @@ log = logging.getLogger(__name__)
 
 def trainable_parts(bundle: Bundle) -> dict[str, nn.Module]:
     """Return the parts that can learn on, by their training's folder."""
+    drafts = {f"draft{i}": prior.draft for i, prior in enumerate(bundle.priors) if prior.draft}
     return {
+        **drafts,
         **{f"codec{index}": bundle.codec.level(index) for index in range(TOP + 1)},
         "prior0": bundle.upsamplers[0],
         "prior1": bundle.upsamplers[1],

@@ -9,11 +9,13 @@ import pytest
 import torch
 
 from model import exact
-from model.errors import ConditionError
+from model.draft import recent_codes
+from model.errors import ConditionError, ConfigError
 from model.exact import START, Stretch, previous_codes, speculated
+from model.prior import Prior
 from model.speculative import Draws, Verified, chances_of
 from model.state import restored
-from model.teacher import EXACT_FRAMES_PER_STEP, frames_per_step
+from model.teacher import FRAMES_PER_STEP
 from tests.model.tiny import CHUNK, fed, plan, probability, sound, stepped, told
 
 SEEDS = 700
@@ -33,7 +35,7 @@ def stretch(generator):
     teacher = generator._teacher
     for _ in range(40):
         state = generator.step([state], EXACT)[0].state
-        turn = teacher._next(state, frames_per_step(EXACT)) if state.lower else None
+        turn = teacher._next(state) if state.lower else None
         if turn is not None and turn.level == 2 and not turn.known:
             break
     level, prior = state.lower[2], generator.bundle.top
@@ -102,7 +104,7 @@ def test_what_is_remembered_is_what_was_decided(stretch):
     """After a round of any length the next scores are those after the codes one by one."""
     lengths = set()
     for seed in range(40):
-        codes, past = speculated(stretch, Draws(plan=plan(seed=seed, temperature=COOL), level=2))
+        codes, past = speculated(stretch, Draws(plan=plan(seed=seed), level=2))
         made = len(codes) - len(stretch.codes)
         lengths.add(made)
         assert past[0] == stretch.past[0] + made
@@ -119,22 +121,44 @@ def test_what_is_remembered_is_what_was_decided(stretch):
         here, _ = stretch.prior.advance(*given, past)
         there, _ = stretch.prior.advance(*given, one)
         torch.testing.assert_close(here, there)
-    # Of the first frame the guess is the score itself: it is never replaced.
-    assert lengths == {2, 3}
+    assert lengths == {1, 2, 3}
 
 
 @torch.no_grad()
-def test_a_guess_that_is_right_costs_two_passes_however_long(stretch, monkeypatch):
+def test_a_round_costs_one_pass_and_decides_a_right_draft_and_one_code_more(stretch, monkeypatch):
     prior = copy.deepcopy(stretch.prior)
-    # A prior that hears no code guesses right.
+    # Whatever both hear, all codes are as likely to both.
     prior.codes.weight.zero_()
     passes, scored = [], Stretch.scored
     monkeypatch.setattr(
-        Stretch, "scored", lambda self, given: passes.append(0) or scored(self, given)
+        Stretch, "scored", lambda self, given: passes.append(given.shape[1]) or scored(self, given)
     )
+    monkeypatch.setattr(exact, "DRAFT_FRAMES", FRAMES - 1)
     codes, past = speculated(replace(stretch, prior=prior), Draws(plan=plan(), level=2))
-    assert len(passes) == 2
+    assert passes == [FRAMES]
     assert past[0] == len(codes) == len(stretch.codes) + FRAMES
+
+
+@torch.no_grad()
+def test_a_draft_reads_the_last_codes_and_no_later_ones(stretch):
+    reach = stretch.prior.config.draft.reach
+    codes = torch.arange(20)[None] % 32
+    recent = recent_codes(codes, reach)
+    assert recent[0, 0].tolist() == [START] * reach
+    assert recent[0, reach].tolist() == codes[0, :reach].tolist()
+    conditions = stretch.conditions[:, :1].expand(1, 20, -1)
+    before = stretch.prior.draft_logits(recent, conditions)
+    changed = codes.clone()
+    changed[0, 10] += 1
+    after = stretch.prior.draft_logits(recent_codes(changed, reach), conditions)
+    heard = (after - before).abs().amax((0, 2)) > 1e-6
+    assert heard.nonzero().flatten().tolist() == list(range(11, 11 + reach))
+
+
+def test_a_prior_without_a_draft_says_so(stretch):
+    prior = Prior(replace(stretch.prior.config, draft=None))
+    with pytest.raises(ConfigError, match="no draft"):
+        prior.draft_logits(torch.zeros(1, 1, 4, dtype=torch.long), stretch.conditions[:, :1])
 
 
 def test_before_the_first_code_stands_the_start():
@@ -162,7 +186,7 @@ def test_all_levels_advance_and_a_step_draws_as_many_frames_as_told(run):
         for level in most:
             grown = len(after.lower[level].codes) - len(before.lower[level].codes)
             most[level] = max(most[level], grown)
-    assert tuple(most.values()) == EXACT_FRAMES_PER_STEP
+    assert tuple(most.values()) == FRAMES_PER_STEP
 
 
 def test_a_seed_gives_its_codes_wherever_the_work_is_cut(generator, run):

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from model import speculative
-from model.speculative import Draws, chances_of, drafted_by, proposed, residual, verified
+from model.noise import choose
+from model.speculative import DRAFT_TURN, Draws, chances_of, drafted_by, residual, verified
 from tests.model.tiny import fed, plan, probability, sound, told
 
 SEEDS = 4000
@@ -14,6 +15,11 @@ FRAMES = 2
 WELL = 1e-3
 """The least probability of a right rule's counts; seeds are fixed, so this is no gamble."""
 SURELY_WRONG = 1e-6
+
+
+def proposed(chances, draws, first_frame):
+    """Return a draft in one pass."""
+    return choose(chances, draws.of(DRAFT_TURN, first_frame, len(chances)))
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ from torch import nn
 from model.codec import Level
 from model.composer import Composer
 from model.listening import FEATURES, FINE_BINS
+from model.prior import Prior
 from model.shipped import SMALL, TINY
 from model.store import SHIPPED, load_bundle
 from model.training import loop
@@ -21,8 +22,10 @@ from model.training.finisher import memories
 from model.training.listener import coloured
 from model.training.loop import LoopConfig, load_averaged, train
 from model.training.losses import band_energy_error, relative_error, snr_db, spectral_terms
+from model.training.prior import Lesson, begin_with_codebook, draft_scores, draft_step
 from model.training.student import shown_frames
 from model.training.unpack import unpack
+from tests.model.tiny import randomised
 
 
 @pytest.fixture
@@ -180,6 +183,40 @@ def test_chunks_show_what_passes_decide_or_a_prefix_or_both():
         else:
             prefixes = [np.arange(frames) < count for count in range(frames)]
             assert any((row == (p | start)).all() for p in patterns for start in prefixes)
+
+
+def test_codes_that_sound_alike_begin_alike():
+    level = Level(TINY.codec, 0)
+    level.quantizer.codebook.copy_(torch.randn(32, 8, generator=torch.Generator().manual_seed(0)))
+    level.quantizer.codebook[5] = level.quantizer.codebook[4] + 0.01
+    table = nn.Embedding(32, 16)
+    begin_with_codebook(table, level, 0.04)
+    assert table.weight.std().item() == pytest.approx(0.04)
+    far = torch.cdist(table.weight, table.weight)
+    latents = torch.cdist(level.quantizer.codebook, level.quantizer.codebook)
+    assert far[4, 5] < 0.1 * far[4].median()
+    assert torch.corrcoef(torch.stack([far.flatten(), latents.flatten()]))[0, 1] > 0.9
+
+
+def test_a_draft_learns_from_its_prior_which_stays_as_it_is(tmp_path):
+    torch.manual_seed(0)
+    prior = randomised(Prior(TINY.priors[0])).requires_grad_(False)
+    prior.draft.requires_grad_(True)
+    before = {name: value.clone() for name, value in prior.state_dict().items()}
+
+    def lesson(random):
+        codes = torch.randint(32, (2, 128), generator=random)
+        return Lesson(codes=codes, start=torch.zeros(2, 16), conditions=torch.zeros(2, 128, 16))
+
+    held_out = lesson(torch.Generator().manual_seed(1))
+    first = draft_scores(prior, held_out)
+    box = LoopConfig(out=tmp_path, max_minutes=10.0, max_steps=60.0, learning_rate=3e-2)
+    train(prior.draft, draft_step(prior, lesson), box)
+    last = draft_scores(prior, held_out)
+    assert last.divergence < 0.8 * first.divergence
+    assert last.kept > first.kept
+    changed = {name for name, value in prior.state_dict().items() if (value != before[name]).any()}
+    assert changed == {name for name in before if name.startswith("draft.")}
 
 
 def test_every_stage_of_the_recipe_is_a_module_with_its_time_box():
