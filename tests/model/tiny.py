@@ -8,6 +8,7 @@ from scipy.stats import chisquare
 
 from model.bundle import Card, empty_bundle, modules, share_codebook
 from model.composer import HELD, OFF
+from model.draft import Draft
 from model.generator import StreamingGenerator
 from model.shipped import TINY
 from model.values import SamplingPlan, nothing_known
@@ -37,7 +38,13 @@ def randomised(module, seed=0, gain=1.0):
 def tiny_bundle(seed=0, config=TINY, card=CARD, dtype=torch.float32):
     """Return the smallest model, random; `dtype` is that of the codec's convolutions."""
     torch.manual_seed(seed)
-    bundle = empty_bundle(config, card)
+    # Drafts are made last, so that they take no random numbers of other parts.
+    bare = tuple(replace(prior, draft=None) for prior in config.priors)
+    bundle = replace(empty_bundle(replace(config, priors=bare), card), config=config)
+    for prior, whole in zip(bundle.priors, config.priors, strict=True):
+        prior.config = whole
+        if whole.draft is not None:
+            prior.draft = Draft(whole.draft, whole.transformer.width).eval().requires_grad_(False)
     for number, part in enumerate(modules(bundle).values()):
         randomised(part, seed=seed + number)
     # Random logits strike a third of all pitches at each step, more notes than any music has and
